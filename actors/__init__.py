@@ -1,0 +1,1 @@
+"""The service domains: pure modules named after the service, and one thin Ray actor each."""

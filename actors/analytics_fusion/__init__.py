@@ -1,0 +1,1 @@
+"""The numbers of a channel: overview, posts, series, data status."""

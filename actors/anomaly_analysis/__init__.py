@@ -1,0 +1,1 @@
+"""Finds unusual days of a channel's metrics, explains, grades and advises."""

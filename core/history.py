@@ -1,0 +1,211 @@
+"""A channel's posts and readings as arrays, and what was known of them when: the one input of features and figures.
+
+Everything that looks at views of posts at an age goes through `views_at`, so that training, serving, analytics and
+outcome joining cannot disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.clock import HOUR
+from core.schemas.channels import Channel
+from core.schemas.predictions import TARGET_AGE_H, Target
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+NEVER = np.iinfo(np.int64).max
+
+#: numeric attributes of a draft, in the order of `ChannelHistory.attributes`' columns; booleans are 0/1, unknown is NaN
+ATTRIBUTES = (
+    "text_len",
+    "n_words",
+    "n_links",
+    "n_hashtags",
+    "n_mentions",
+    "n_emoji",
+    "n_lines",
+    "has_question",
+    "is_ad",
+    "is_forward",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelHistory:
+    """Posts of one channel in order of publication (then id), with their readings.
+
+    Shapes: n posts, m view readings, k subscriber readings. Post i's readings are
+    `reading_*[offsets[i]:offsets[i + 1]]`, in order of time, without repeated times.
+    """
+
+    channel: Channel
+    post_ids: Ints  # n
+    published_at: Ints  # n, epoch seconds
+    attributes: Floats  # n x len(ATTRIBUTES), NaN: not known
+    media: NDArray[np.object_]  # n, str or None
+    album_ids: Ints  # n, -1: none
+    offsets: Ints  # n + 1
+    reading_ts: Ints  # m
+    reading_views: Floats  # m
+    reading_exact_time: NDArray[np.bool_]  # m, False: the source does not say when it was read
+    subscriber_ts: Ints  # k
+    subscribers: Floats  # k
+
+    @property
+    def n(self) -> int:
+        """Number of posts."""
+        return len(self.post_ids)
+
+    @property
+    def single_reading(self) -> bool:
+        """Whether no post was read twice: only a final count can be known of such a source."""
+        return len(self.reading_ts) > 0 and int(np.max(np.diff(self.offsets))) <= 1
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What can be predicted for this channel."""
+        if len(self.reading_ts) == 0:
+            return ()
+        return ("views_final",) if self.single_reading else ("views_24h", "views_72h")
+
+    def index_of(self, post_id: int) -> int | None:
+        """Position of a post."""
+        hits = np.flatnonzero(self.post_ids == post_id)
+        return int(hits[0]) if len(hits) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A value of each post and the moment from which it was known.
+
+    values: n, NaN where it is not known; known_at: n, epoch seconds, NEVER where it is not known.
+    """
+
+    values: Floats
+    known_at: Ints
+
+    def at(self, moment: int) -> NDArray[np.bool_]:
+        """Which values were known at a moment."""
+        return self.known_at <= moment
+
+
+def views_at(history: ChannelHistory, age_s: float) -> Known:
+    """Views of each post at an age, interpolated between the readings on both sides of it.
+
+    Between two readings views grow linearly in the logarithm of age (views of a post follow a saturating,
+    roughly logarithmic curve). A value is given only where the readings are close enough: the gap between them is at
+    most max(4.5 h, half the age), or, with no earlier reading, the first one lies within 1.5 times the age. It is
+    known from the later of the two readings on. Readings whose time is only assumed are not used.
+    """
+    n = history.n
+    values, known_at = np.full(n, np.nan), np.full(n, NEVER, dtype=np.int64)
+    usable = history.reading_exact_time
+    if n == 0 or not usable.any():
+        return Known(values, known_at)
+    owner = np.repeat(np.arange(n), np.diff(history.offsets))[usable]
+    ts, views = history.reading_ts[usable], history.reading_views[usable]
+    start, stop = np.searchsorted(owner, np.arange(n)), np.searchsorted(owner, np.arange(n), side="right")
+
+    # One search for all posts: (post, time) in order is one increasing key.
+    base = int(min(ts.min(), history.published_at.min()))
+    span = int(max(ts.max(), history.published_at.max()) + age_s) - base + 2
+    wanted = np.arange(n) * span + (history.published_at - base) + int(age_s)
+    right = np.searchsorted(owner * span + (ts - base), wanted)
+
+    right_ok = (right >= start) & (right < stop)
+    r = np.where(right_ok, right, 0)
+    left_ok = right_ok & (right > start)
+    left = np.where(left_ok, right - 1, 0)
+    age_right = (ts[r] - history.published_at).astype(float)
+    age_left = np.where(left_ok, (ts[left] - history.published_at).astype(float), 0.0)
+    close = np.where(left_ok, age_right - age_left <= max(4.5 * HOUR, 0.5 * age_s), age_right <= 1.5 * age_s)
+    good = right_ok & close & (age_left >= 0)
+
+    # The logarithm needs a floor; a quarter of the age asked for keeps the curve's shape near the origin.
+    floor = age_s / 4
+    x0, x1 = np.log(np.maximum(age_left, floor)), np.log(np.maximum(age_right, floor))
+    v0, v1 = np.where(left_ok, views[left], 0.0), views[r]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(x1 > x0, (np.log(age_s) - x0) / (x1 - x0), 1.0)
+    values[good] = (v0 + (v1 - v0) * np.clip(share, 0.0, 1.0))[good]
+    known_at[good] = ts[r][good]
+    return Known(values, known_at)
+
+
+def target_values(history: ChannelHistory, target: Target) -> Known:
+    """Measured values of a target.
+
+    `views_final` (sources with one late reading a post): the reading, where it was taken at the target's age or
+    later; it is taken as known from that age on, which such a source cannot prove (callers say so).
+    """
+    age_s = TARGET_AGE_H[target] * HOUR
+    if target != "views_final":
+        return views_at(history, age_s)
+    values, known_at = np.full(history.n, np.nan), np.full(history.n, NEVER, dtype=np.int64)
+    if not history.single_reading:
+        return Known(values, known_at)
+    has = np.diff(history.offsets) == 1
+    first = np.where(has, history.offsets[:-1], 0)
+    ripe = has & (history.reading_ts[first] - history.published_at >= age_s) & history.reading_exact_time[first]
+    values[ripe] = history.reading_views[first][ripe]
+    known_at[ripe] = history.published_at[ripe] + age_s
+    return Known(values, known_at)
+
+
+def subscribers_at(history: ChannelHistory, moment: int) -> float | None:
+    """The last subscriber reading at or before a moment."""
+    i = int(np.searchsorted(history.subscriber_ts, moment, side="right"))
+    return float(history.subscribers[i - 1]) if i else None
+
+
+@dataclass(slots=True)
+class HistoryBuilder:
+    """Collects rows in any order and makes a ChannelHistory (used by the store, the importers' tests and simulators)."""
+
+    channel: Channel
+    posts: dict[int, tuple[int, tuple[float, ...], str | None, int]] = field(default_factory=dict)
+    readings: dict[int, dict[int, tuple[float, bool]]] = field(default_factory=dict)
+    subscribers: dict[int, float] = field(default_factory=dict)
+
+    def post(
+        self,
+        post_id: int,
+        published_at: int,
+        attributes: dict[str, float | None] | None = None,
+        media: str | None = None,
+        album_id: int | None = None,
+    ) -> None:
+        """Add a post; unknown attributes stay NaN."""
+        given = attributes or {}
+        row = tuple(float("nan") if given.get(name) is None else float(given[name]) for name in ATTRIBUTES)  # type: ignore[arg-type]
+        self.posts[post_id] = (published_at, row, media, -1 if album_id is None else album_id)
+
+    def reading(self, post_id: int, ts: int, views: float, exact_time: bool = True) -> None:
+        """Add a view reading."""
+        self.readings.setdefault(post_id, {})[ts] = (views, exact_time)
+
+    def build(self) -> ChannelHistory:
+        """The arrays; readings of unknown posts are left out."""
+        order = sorted(self.posts, key=lambda p: (self.posts[p][0], p))
+        rows = [sorted(self.readings.get(p, {}).items()) for p in order]
+        flat = [item for readings in rows for item in readings]
+        subs = sorted(self.subscribers.items())
+        return ChannelHistory(
+            channel=self.channel,
+            post_ids=np.array(order, dtype=np.int64),
+            published_at=np.array([self.posts[p][0] for p in order], dtype=np.int64),
+            attributes=np.array([self.posts[p][1] for p in order], dtype=float).reshape(len(order), len(ATTRIBUTES)),
+            media=np.array([self.posts[p][2] for p in order], dtype=object),
+            album_ids=np.array([self.posts[p][3] for p in order], dtype=np.int64),
+            offsets=np.cumsum([0, *[len(r) for r in rows]], dtype=np.int64),
+            reading_ts=np.array([ts for ts, _ in flat], dtype=np.int64),
+            reading_views=np.array([v for _, (v, _) in flat], dtype=float),
+            reading_exact_time=np.array([e for _, (_, e) in flat], dtype=bool),
+            subscriber_ts=np.array([ts for ts, _ in subs], dtype=np.int64),
+            subscribers=np.array([v for _, v in subs], dtype=float),
+        )

@@ -1,0 +1,28 @@
+"""What each service domain offers to the others: implementations and remote handles satisfy the same protocol.
+
+Methods are plain and blocking. Every one may be called again with the same arguments without doing harm, because a
+caller retries when an actor dies in the middle of a call.
+"""
+
+from core.protocols.adaptive_learning import (
+    DriftService,
+    FeedbackService,
+    LearningService,
+    MonitoringService,
+    OrchestratorService,
+    VersioningService,
+)
+from core.protocols.channels import AnalyticsService, AnomalyService
+from core.protocols.common import Service
+
+__all__ = [
+    "AnalyticsService",
+    "AnomalyService",
+    "DriftService",
+    "FeedbackService",
+    "LearningService",
+    "MonitoringService",
+    "OrchestratorService",
+    "Service",
+    "VersioningService",
+]

@@ -1,0 +1,150 @@
+"""The loop that keeps models right: feedback, monitoring, drift, learning, versioning, and the orchestrator above."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from core.protocols.common import Consumer, Service
+from core.schemas.models import (
+    Alias,
+    AliasChange,
+    ModelVersion,
+    NewVersion,
+    TrainingRequest,
+    TrainingTask,
+)
+from core.schemas.monitoring import DriftReport, VersionMetrics
+from core.schemas.predictions import FeedbackAck, FeedbackItem, JoinReport
+from core.schemas.rollouts import RolloutConfig, RolloutEvent, RolloutStatus
+from core.schemas.workflows import LoopStatus, Trigger, Workflow
+
+
+class VersioningService(Service, Protocol):
+    """Single writer of model versions and aliases."""
+
+    def register(self, new: NewVersion) -> ModelVersion:
+        """Store a version under the next number; the same key gives the same version again."""
+        ...
+
+    def get(self, model: str, version: int) -> ModelVersion:
+        """One version; NotFound."""
+        ...
+
+    def versions(self, model: str) -> tuple[ModelVersion, ...]:
+        """All, newest first."""
+        ...
+
+    def resolve(self, model: str, alias: Alias) -> ModelVersion | None:
+        """The version that an alias names."""
+        ...
+
+    def set_alias(
+        self, model: str, alias: Alias, version: int | None, *, expect: int | None, reason: str, actor: str
+    ) -> AliasChange:
+        """Compare-and-set: the alias must name `expect` now (or already `version`), else Conflict."""
+        ...
+
+    def history(self, model: str) -> tuple[AliasChange, ...]:
+        """Every change of every alias, newest first."""
+        ...
+
+
+class FeedbackService(Consumer, Protocol):
+    """Joins outcomes to predictions; takes corrections and ratings."""
+
+    def submit(self, items: tuple[FeedbackItem, ...]) -> tuple[FeedbackAck, ...]:
+        """Store; acknowledged means committed. NotFound for an unknown prediction, InvalidInput outside the range."""
+        ...
+
+    def catch_up(self) -> JoinReport:
+        """Join what the new readings settle."""
+        ...
+
+
+class MonitoringService(Service, Protocol):
+    """Measures versions in service."""
+
+    def summary(self, model: str, version: int) -> VersionMetrics:
+        """Requests, errors, latency and quality of a version since it began to answer."""
+        ...
+
+
+class DriftService(Service, Protocol):
+    """Compares now with what a version learned from."""
+
+    def set_reference(self, model: str, version: int) -> int:
+        """Store the reference window of a version (its training rows' features); returns the rows kept."""
+        ...
+
+    def catch_up(self) -> int:
+        """Feed newly joined outcomes to the residual detectors; returns how many."""
+        ...
+
+    def check(self, model: str, version: int) -> DriftReport:
+        """Compare recent prediction requests with the reference; InsufficientData when either is too small."""
+        ...
+
+    def latest(self, model: str, version: int) -> DriftReport | None:
+        """The last stored report."""
+        ...
+
+
+class LearningService(Service, Protocol):
+    """Runs trainings and studies from a durable queue."""
+
+    def submit(self, request: TrainingRequest) -> TrainingTask:
+        """Queue it; the same key gives the same task."""
+        ...
+
+    def task(self, task_id: str) -> TrainingTask:
+        """State, progress and result; NotFound."""
+        ...
+
+    def cancel(self, task_id: str) -> TrainingTask:
+        """Ask the training loop to stop at its next step."""
+        ...
+
+
+class OrchestratorService(Service, Protocol):
+    """The driver: coordinates versioning, drift, anomaly, learning and roll-outs. One tick is one safe step."""
+
+    def tick(self) -> LoopStatus:
+        """Do what is due now; also called by the actor's own timer."""
+        ...
+
+    def start_workflow(
+        self, model: str, trigger: Trigger, key: str, options: dict[str, object] | None = None
+    ) -> Workflow:
+        """Begin a workflow unless one is active (Refused); the same key gives the same workflow.
+
+        options: tune (bool), params (dict), strategy, rollout (RolloutConfig as dict).
+        """
+        ...
+
+    def workflow(self, workflow_id: str) -> Workflow:
+        """One with its history; NotFound."""
+        ...
+
+    def workflows(self, model: str) -> tuple[Workflow, ...]:
+        """Newest first, without histories."""
+        ...
+
+    def start_rollout(self, model: str, version: int, config: RolloutConfig, key: str) -> RolloutStatus:
+        """Roll a registered version out; a second one queues behind the first."""
+        ...
+
+    def rollout(self, rollout_id: str) -> RolloutStatus:
+        """State and evidence; NotFound."""
+        ...
+
+    def rollouts(self, model: str) -> tuple[RolloutStatus, ...]:
+        """Newest first."""
+        ...
+
+    def rollout_events(self, rollout_id: str) -> tuple[RolloutEvent, ...]:
+        """The audit log, oldest first."""
+        ...
+
+    def steer(self, rollout_id: str, action: str, reason: str) -> RolloutStatus:
+        """pause, resume, abort; Refused when the phase does not allow it."""
+        ...

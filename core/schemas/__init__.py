@@ -1,0 +1,1 @@
+"""What travels between services, processes and users: frozen dataclasses, one module a noun, JSON by `core.codec`."""

@@ -1,0 +1,72 @@
+"""What is measured of a model version in service, and drift reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Severity = Literal["none", "low", "medium", "high"]
+
+
+@dataclass(frozen=True, slots=True)
+class SliceQuality:
+    """Errors of matured predictions of one target at one known age."""
+
+    target: str
+    known_age_h: int
+    n: int
+    mae_log: float
+    bias_log: float
+    coverage: float
+
+
+@dataclass(frozen=True, slots=True)
+class VersionMetrics:
+    """A version in service, from the prediction log and joined outcomes."""
+
+    model: str
+    version: int
+    requests: int
+    errors: int
+    latency_ms_p50: float | None
+    latency_ms_p95: float | None
+    matured: int  # predictions with an outcome
+    quality: tuple[SliceQuality, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureDrift:
+    """One feature's reference against the recent window."""
+
+    feature: str
+    effect: float  # population stability index on reference deciles
+    p_value: float  # two-sample Kolmogorov-Smirnov
+    rejected: bool  # after Benjamini-Hochberg over the features
+    missing_change: float  # difference of the missing share
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualDrift:
+    """Concept drift: the stream of signed log errors of matured predictions."""
+
+    n: int
+    alarms: int  # since the version became champion
+    last_alarm_at: int | None  # timeline of the data
+    onset_estimate: int | None
+    mean_before: float | None
+    mean_after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """What moved; severity is by effect size. Input drift informs, residual drift acts."""
+
+    model: str
+    version: int
+    at: int
+    reference_n: int
+    recent_n: int
+    severity: Severity
+    features: tuple[FeatureDrift, ...] = ()
+    residuals: ResidualDrift | None = None
+    notes: tuple[str, ...] = field(default_factory=tuple)

@@ -1,0 +1,87 @@
+"""All configuration, from the environment only: `ANALYTICBOT_*`, plus the customary `DATABASE_URL` and `REDIS_URL`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Profile = Literal["laptop", "server", "gpu", "cluster"]
+
+
+class RolloutDefaults(BaseSettings):
+    """How a new model version is put into service, unless a roll-out says otherwise."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    steps: tuple[float, ...] = Field((0.10, 0.50, 1.0), description="traffic shares of the challenger")
+    hold_s: tuple[float, ...] = Field((120.0, 240.0, 240.0), description="least time at each step, seconds")
+    deadline_s: float = Field(6 * 3600.0, description="without enough evidence by then: back to stable")
+    alpha: float = Field(0.05, description="chance of rolling back a healthy version, per roll-out")
+    beta: float = Field(0.05, description="chance of promoting a version worse than the margin")
+    error_slo: float = Field(0.01, description="error rate that the challenger must be shown to be under (10 → 50)")
+    quality_margin: float = Field(0.05, description="allowed rise of the mean |log error|, natural log units")
+    quality_clip: float = Field(0.5, description="|log error| differences are clipped here (scales the evidence)")
+    lease_s: float = Field(30.0, description="a split that the controller does not renew is frozen after this")
+    abandon_s: float = Field(300.0, description="... and goes back to stable after this")
+
+
+class Settings(BaseSettings):
+    """Read once at start and handed to everything that needs a part of it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ANALYTICBOT_", env_nested_delimiter="__", env_file=".env", frozen=True, extra="ignore"
+    )
+
+    env: Literal["development", "test", "staging", "production"] = "development"
+    home: Path = Field(Path("var"), description="everything the product writes, unless another URL says otherwise")
+    database_url: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("DATABASE_URL", "database_url"),
+        description="unset: SQLite in `home`; postgresql://… for PostgreSQL",
+    )
+    redis_url: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("REDIS_URL", "redis_url"),
+        description="unset: a bounded cache in each process",
+    )
+    artifacts_url: str | None = Field(None, description="unset: `home`/artifacts; a path or object store URL")
+    host: str = Field("127.0.0.1", description="beyond loopback, API keys are required")
+    http_port: int = Field(8000, ge=1, le=65535)
+    ray_port: int = Field(6391, ge=1, le=65535, description="the head's port; `up` takes the next free one")
+    dashboard_port: int = Field(8270, ge=1, le=65535, description="Ray's dashboard and job server")
+    ray_address: str | None = Field(None, description="an existing cluster to join instead of starting one")
+    profile: Profile = "laptop"
+    clock: Literal["system", "replay"] = Field("system", description="replay: time is what the replay has stored")
+    tenant: str = "default"
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    train_workers: int = Field(0, ge=0, description="Ray Train workers of a long fit; 0: inside the learner's process")
+    auto_train: bool = Field(True, description="retrain when a trigger fires")
+    auto_rollout: bool = Field(True, description="roll a validated version out without asking")
+    tick_s: float = Field(1.0, gt=0, description="the orchestrator's and predictor's tick")
+    seed: int = 7
+    rollout: RolloutDefaults = Field(default_factory=lambda: RolloutDefaults())
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL in force."""
+        if self.database_url is None:
+            return f"sqlite:///{self.home.absolute() / 'analyticbot.db'}"
+        url = self.database_url.get_secret_value()
+        for short in ("postgres://", "postgresql://"):
+            if url.startswith(short):
+                return "postgresql+psycopg://" + url.removeprefix(short)
+        return url
+
+    @property
+    def artifacts(self) -> str:
+        """The artifact store in force."""
+        return self.artifacts_url or str(self.home.absolute() / "artifacts")
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        return self.host in ("127.0.0.1", "localhost", "::1")

@@ -1,0 +1,1 @@
+"""The relational truth: tables, the database handle and one repository a noun."""

@@ -1,1 +1,1 @@
-"""Ground floor: schemas, metric dictionary, protocols, settings, errors, stores, ingest. Knows nothing of Ray or torch."""
+"""Ground floor: schemas, metrics, protocols, settings, errors, stores, ingest. Knows nothing of Ray or torch."""

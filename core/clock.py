@@ -1,4 +1,4 @@
-"""Where time comes from: wall time for people and data, monotonic time for durations; both passed in, never looked up."""
+"""Where time comes from: wall time for people and data, monotonic time for durations; always passed in."""
 
 from __future__ import annotations
 

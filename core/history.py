@@ -165,7 +165,7 @@ def subscribers_at(history: ChannelHistory, moment: int) -> float | None:
 
 @dataclass(slots=True)
 class HistoryBuilder:
-    """Collects rows in any order and makes a ChannelHistory (used by the store, the importers' tests and simulators)."""
+    """Collects rows in any order and makes a ChannelHistory (the store, simulators and tests use it)."""
 
     channel: Channel
     posts: dict[int, tuple[int, tuple[float, ...], str | None, int]] = field(default_factory=dict)

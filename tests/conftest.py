@@ -1,0 +1,69 @@
+"""Fixtures that every layer's tests share: databases on both engines, a clock moved by hand."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from core.clock import ManualClock
+from core.store import schema
+from core.store.database import Database
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("ANALYTICBOT_TEST_DATA", ROOT.parent / "shared" / "data"))
+PG_URL = os.environ.get("TEST_DATABASE_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(time=1_735_689_600)  # 2025-01-01 00:00 UTC
+
+
+@pytest.fixture
+def sqlite_database(tmp_path: Path) -> Iterator[Database]:
+    """An empty SQLite database with all tables."""
+    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
+    schema.metadata.create_all(database.engine)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def pg_database() -> Iterator[Database]:
+    """An empty schema of its own in a PostgreSQL server; skips, and says so, where none answers."""
+    admin = create_engine(PG_URL, connect_args={"connect_timeout": 2}, isolation_level="AUTOCOMMIT")
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    try:
+        with admin.connect() as connection:
+            connection.execute(text(f"CREATE SCHEMA {name}"))
+    except OperationalError:
+        pytest.skip(f"no PostgreSQL at {PG_URL} (set TEST_DATABASE_URL)")
+    database = Database(f"{PG_URL}?options=-csearch_path%3D{name}")
+    schema.metadata.create_all(database.engine)
+    yield database
+    database.dispose()
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP SCHEMA {name} CASCADE"))
+    admin.dispose()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.pg)])
+def database(request: pytest.FixtureRequest) -> Database:
+    """Every store test runs on both engines."""
+    name = "sqlite_database" if request.param == "sqlite" else "pg_database"
+    result: Database = request.getfixturevalue(name)
+    return result
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The development data beside the checkout; skips where it is absent."""
+    if not DATA.is_dir():
+        pytest.skip(f"no development data at {DATA} (set ANALYTICBOT_TEST_DATA)")
+    return DATA

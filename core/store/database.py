@@ -113,9 +113,16 @@ class Database:
         """
         if not rows:
             return
+        self.serialise(connection, table)
+        connection.execute(table.insert(), list(rows))
+
+    def serialise(self, connection: Connection, table: Table) -> None:
+        """Make appenders of a table take turns until this transaction ends; `append` does it by itself.
+
+        Call it before reading what an append depends on (is the key there already?).
+        """
         if not self.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": f"seq:{table.name}"})
-        connection.execute(table.insert(), list(rows))
 
     def dispose(self) -> None:
         """Close all connections."""

@@ -262,6 +262,9 @@ prediction = Table(
     Column("published_at", BigInteger, nullable=False),
     Column("as_of", BigInteger, nullable=False),
     Column("answer", Text, nullable=False),  # {target: {"q10":, "q50":, "q90":}}; {} when failed
+    Column("usual", Float),  # what the answer said beside its targets, so that a repeated request gets the same one
+    Column("history", Integer),
+    Column("warnings", Text),  # JSON list
     Column("features", LargeBinary),  # float32 vector in the order of the signature
     Column("latency_ms", Float, nullable=False),
     Column("at", BigInteger, nullable=False),

@@ -448,6 +448,8 @@ anomaly = Table(
     Column("expected", Float, nullable=False),
     Column("score", Float, nullable=False),
     Column("causes", Text),
+    Column("advice", Text),
+    Column("notes", Text),
     Column("found_at", BigInteger, nullable=False),
     Index(None, "channel_id", "onset"),
 )

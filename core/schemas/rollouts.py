@@ -99,3 +99,17 @@ class TrafficSplit:
     lease_s: float
     abandon_s: float
     renewals: int
+
+
+@dataclass(frozen=True, slots=True)
+class SplitReport:
+    """What one router really does now, which may lag behind what it was told."""
+
+    epoch: int  # of the split in force; a newer one whose version is still loading is not in force yet
+    stable: int | None  # None: no version is in service
+    canary: int | None
+    weight: float  # in force: 0 while the breaker is open or the lease is abandoned
+    canary_ready: bool  # the canary answered its last probe
+    breaker_open: bool
+    frozen: bool  # nobody renewed the lease in time
+    pid: int

@@ -7,6 +7,8 @@ AnalyticBotError                 what was wrong, where, what to do; `code` and `
 ├── NotConfigured                501  the answer needs something that nobody set up
 ├── InvalidInput                 422  what came in cannot be read or is outside its range: where, what
 │   └── ImportRefused            422  a file or folder that is not imported at all
+├── Unauthorized                 401  no API key, or not one that is known here
+├── Forbidden                    403  the key does not cover this
 ├── Refused                      409  understood, and not done: against a rule or the present state
 │   └── Conflict                 409  somebody else changed it first (compare-and-set lost)
 ├── Overloaded                   429  try again later
@@ -114,6 +116,18 @@ class ImportRefused(InvalidInput):
     """A file or folder of which nothing is imported; says what it is and what to do."""
 
     code, title = "import-refused", "Import refused"
+
+
+class Unauthorized(AnalyticBotError):
+    """No API key, or not one that is known here."""
+
+    code, status, title = "unauthorized", 401, "Unauthorized"
+
+
+class Forbidden(AnalyticBotError):
+    """The API key is good, but does not cover what was asked."""
+
+    code, status, title = "forbidden", 403, "Forbidden"
 
 
 class Refused(AnalyticBotError):

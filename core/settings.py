@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     )
     artifacts_url: str | None = Field(None, description="unset: `home`/artifacts; a path or object store URL")
     host: str = Field("127.0.0.1", description="beyond loopback, API keys are required")
+    require_keys: bool = Field(False, description="ask for API keys on loopback too")
     http_port: int = Field(8000, ge=1, le=65535)
     ray_port: int = Field(6391, ge=1, le=65535, description="the head's port; `up` takes the next free one")
     dashboard_port: int = Field(8270, ge=1, le=65535, description="Ray's dashboard and job server")
@@ -80,6 +81,11 @@ class Settings(BaseSettings):
     def artifacts(self) -> str:
         """The artifact store in force."""
         return self.artifacts_url or str(self.home.absolute() / "artifacts")
+
+    @property
+    def keys_required(self) -> bool:
+        """Whether a request needs an API key: always, unless only this machine can ask."""
+        return self.require_keys or not self.loopback
 
     @property
     def loopback(self) -> bool:

@@ -157,6 +157,20 @@ def target_values(history: ChannelHistory, target: Target) -> Known:
     return Known(values, known_at)
 
 
+def reading_known_at(history: ChannelHistory) -> Ints:
+    """When each of the m readings became known: at its time, but for sources with a single late reading a post.
+
+    Such a source cannot prove anything earlier; `target_values` takes its readings as known from the target's age on,
+    and so must everybody who asks what was known when. Readings of an assumed time count from that time.
+    """
+    published = np.repeat(history.published_at, np.diff(history.offsets))
+    if not history.single_reading:
+        return np.maximum(history.reading_ts, published)
+    ripe_at = published + TARGET_AGE_H["views_final"] * HOUR
+    ripe = history.reading_exact_time & (history.reading_ts >= ripe_at)
+    return np.where(ripe, ripe_at, np.maximum(history.reading_ts, published))
+
+
 def subscribers_at(history: ChannelHistory, moment: int) -> float | None:
     """The last subscriber reading at or before a moment."""
     i = int(np.searchsorted(history.subscriber_ts, moment, side="right"))

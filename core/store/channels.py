@@ -1,0 +1,350 @@
+"""Reads what was observed: channels, their posts and readings, as arrays straight from SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from sqlalchemy import BigInteger, Column, Connection, Row, Select, and_, cast, func, select
+
+from core.errors import NotFound
+from core.history import ATTRIBUTES, ChannelHistory, Floats, Ints, reading_known_at
+from core.schemas.channels import Channel, Precision
+from core.store import schema
+from core.store.database import Database
+
+_IN_CHUNK = 500  # ids in one IN list; engines and drivers limit the number of parameters
+
+
+@dataclass(frozen=True, slots=True)
+class PostCounts:
+    """The newest known count of each post, n posts in order of publication; NaN: never read, or not offered.
+
+    reactions: the sum over the kinds of reaction in the newest reaction reading.
+    """
+
+    post_ids: Ints
+    views: Floats
+    forwards: Floats
+    replies: Floats
+    reactions: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelTotals:
+    """How much is stored of a channel; times are None where there is nothing."""
+
+    posts: int
+    posts_with_views: int
+    view_readings: int
+    subscriber_readings: int
+    reactions: int  # rows: one a post, reading and kind of reaction
+    mentions: int
+    first_post: int | None
+    last_post: int | None
+    last_reading: int | None  # of views, subscribers or reactions
+    time_assumed: int  # view readings whose time the source does not state
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A post that names another channel."""
+
+    source: str
+    post_id: int
+    target: str
+    published_at: int
+
+
+@dataclass(frozen=True)
+class ChannelStore:
+    """Channels of one tenant. Holds no state, so it travels to other processes as it is."""
+
+    database: Database
+    tenant: str = "default"
+
+    def channels(self) -> tuple[Channel, ...]:
+        """All channels of the tenant, by name."""
+        table = schema.channel
+        with self.database.read() as connection:
+            rows = connection.execute(select(table).where(table.c.tenant == self.tenant).order_by(table.c.name)).all()
+        return tuple(map(_channel, rows))
+
+    def channel(self, name: str) -> Channel:
+        """The channel of that name; NotFound."""
+        table = schema.channel
+        query = select(table).where(table.c.tenant == self.tenant, table.c.name == name)
+        with self.database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise NotFound(f"no channel {name!r}: import its data, or see the list of channels", channel=name)
+        return _channel(row)
+
+    def by_id(self, channel_id: int) -> Channel:
+        """The channel of that id; NotFound."""
+        with self.database.read() as connection:
+            return _channel(self._row(connection, channel_id))
+
+    def version(self, channel_id: int) -> int:
+        """The channel's data version: one look-up by primary key; NotFound."""
+        table = schema.channel
+        query = select(table.c.data_version).where(table.c.id == channel_id, table.c.tenant == self.tenant)
+        with self.database.read() as connection:
+            value = connection.execute(query).scalar_one_or_none()
+        if value is None:
+            raise NotFound(f"no channel with id {channel_id}", channel_id=channel_id)
+        return int(value)
+
+    def history(self, channel: Channel, *, last_posts: int | None = None, as_of: int | None = None) -> ChannelHistory:
+        """Posts and readings as they are stored now (`result.channel` carries the data version that was read).
+
+        last_posts: only the newest n posts and their readings. as_of: without what became known later
+        (see `core.history.reading_known_at` for when a reading counts as known).
+        """
+        with self.database.read() as connection:
+            # Version first: rows that another process commits meanwhile may be read, and are then read again.
+            found = _channel(self._row(connection, channel.id))
+            posts = self._posts(connection, channel.id, last_posts, as_of)
+            oldest = posts[0].published_at if posts and last_posts is not None else None
+            readings = _columns(connection, _readings(channel.id, oldest), 4)
+            subscribers = self._subscribers(connection, channel.id, as_of)
+        history = _assemble(found, posts, readings, subscribers)
+        return history if as_of is None else _known_by(history, as_of)
+
+    def counts(self, channel: Channel, *, as_of: int | None = None) -> PostCounts:
+        """The newest count of every kind, post by post, in the order of `history(channel)`."""
+        snapshot, reaction = schema.post_snapshot, schema.reaction_snapshot
+        with self.database.read() as connection:
+            posts = self._posts(connection, channel.id, None, as_of, ids_only=True)
+            newest = [
+                _columns(connection, _newest(channel.id, column, as_of), 2)
+                for column in (snapshot.c.views, snapshot.c.forwards, snapshot.c.replies)
+            ]
+            latest = (
+                select(reaction.c.post_id, func.max(reaction.c.ts).label("ts"))
+                .where(reaction.c.channel_id == channel.id, *([] if as_of is None else [reaction.c.ts <= as_of]))
+                .group_by(reaction.c.post_id)
+                .subquery()
+            )
+            same = and_(
+                reaction.c.channel_id == channel.id,
+                reaction.c.post_id == latest.c.post_id,
+                reaction.c.ts == latest.c.ts,
+            )
+            total = cast(func.sum(reaction.c.count), BigInteger)
+            summed = select(reaction.c.post_id, total).select_from(latest.join(reaction, same))
+            newest.append(_columns(connection, summed.group_by(reaction.c.post_id), 2))
+        ids = np.fromiter((row[0] for row in posts), dtype=np.int64, count=len(posts))
+        return PostCounts(ids, *(_placed(ids, column) for column in newest))
+
+    def texts(self, channel: Channel, post_ids: Sequence[int]) -> dict[int, str]:
+        """Texts of the posts that have one stored."""
+        table, found = schema.post, dict[int, str]()
+        with self.database.read() as connection:
+            for start in range(0, len(post_ids), _IN_CHUNK):
+                wanted = [int(i) for i in post_ids[start : start + _IN_CHUNK]]
+                query = select(table.c.post_id, table.c.text).where(
+                    table.c.channel_id == channel.id, table.c.post_id.in_(wanted), table.c.text.is_not(None)
+                )
+                found.update({row.post_id: row.text for row in connection.execute(query)})
+        return found
+
+    def reactions(self, channel: Channel) -> dict[int, dict[str, int]]:
+        """The newest reaction reading of each post that has one: post id to reaction to count."""
+        table = schema.reaction_snapshot
+        query = (
+            select(table.c.post_id, table.c.ts, table.c.reaction, table.c.count)
+            .where(table.c.channel_id == channel.id)
+            .order_by(table.c.post_id, table.c.ts)
+        )
+        found: dict[int, tuple[int, dict[str, int]]] = {}
+        with self.database.read() as connection:
+            for post_id, ts, reaction, count in connection.execute(query):
+                if post_id not in found or found[post_id][0] < ts:
+                    found[post_id] = (ts, {})
+                found[post_id][1][reaction] = count
+        return {post_id: counts for post_id, (_, counts) in found.items()}
+
+    def mentions(self, channel: Channel) -> tuple[Mention, ...]:
+        """Posts of this channel that name others, and posts of the tenant's other channels that name it."""
+        table, names = schema.mention, schema.channel
+        query = (
+            select(names.c.name, table.c.post_id, table.c.dst_name, table.c.published_at)
+            .join(names, and_(names.c.id == table.c.src_channel_id, names.c.tenant == self.tenant))
+            .where((table.c.src_channel_id == channel.id) | (table.c.dst_name == channel.name))
+            .order_by(table.c.published_at, table.c.post_id, table.c.dst_name)
+        )
+        with self.database.read() as connection:
+            return tuple(Mention(*row) for row in connection.execute(query))
+
+    def totals(self, channel: Channel) -> ChannelTotals:
+        """Row counts and the span that they cover."""
+        post, snapshot = schema.post, schema.post_snapshot
+        subscriber, reaction, mention = schema.channel_snapshot, schema.reaction_snapshot, schema.mention
+        with self.database.read() as connection:
+            posts = connection.execute(
+                select(func.count(), func.min(post.c.published_at), func.max(post.c.published_at)).where(
+                    post.c.channel_id == channel.id
+                )
+            ).one()
+            views = connection.execute(
+                select(
+                    func.count(snapshot.c.views),
+                    func.count(snapshot.c.post_id.distinct()).filter(snapshot.c.views.is_not(None)),
+                    func.max(snapshot.c.ts),
+                    func.count().filter(snapshot.c.precision == int(Precision.TIME_ASSUMED)),
+                ).where(snapshot.c.channel_id == channel.id)
+            ).one()
+            subs, reacts = (
+                connection.execute(
+                    select(func.count(), func.max(table.c.ts)).where(table.c.channel_id == channel.id)
+                ).one()
+                for table in (subscriber, reaction)
+            )
+            named = connection.execute(select(func.count()).where(mention.c.src_channel_id == channel.id)).scalar_one()
+        return ChannelTotals(
+            posts=posts[0],
+            posts_with_views=views[1],
+            view_readings=views[0],
+            subscriber_readings=subs[0],
+            reactions=reacts[0],
+            mentions=named,
+            first_post=posts[1],
+            last_post=posts[2],
+            last_reading=max((t for t in (views[2], subs[1], reacts[1]) if t is not None), default=None),
+            time_assumed=views[3],
+        )
+
+    def _row(self, connection: Connection, channel_id: int) -> Row[*tuple[Any, ...]]:
+        table = schema.channel
+        query = select(table).where(table.c.id == channel_id, table.c.tenant == self.tenant)
+        row = connection.execute(query).one_or_none()
+        if row is None:
+            raise NotFound(f"no channel with id {channel_id}", channel_id=channel_id)
+        return row
+
+    def _posts(
+        self, connection: Connection, channel_id: int, last: int | None, as_of: int | None, ids_only: bool = False
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
+        table = schema.post
+        wanted: list[Column[Any]] = [table.c.post_id, table.c.published_at]
+        if not ids_only:
+            wanted += [*(table.c[name] for name in ATTRIBUTES), table.c.media, table.c.album_id]
+        query = select(*wanted).where(table.c.channel_id == channel_id)
+        if as_of is not None:
+            query = query.where(table.c.published_at <= as_of)
+        if last is None:
+            return connection.execute(query.order_by(table.c.published_at, table.c.post_id)).all()
+        newest = query.order_by(table.c.published_at.desc(), table.c.post_id.desc()).limit(last)
+        return connection.execute(newest).all()[::-1]
+
+    def _subscribers(self, connection: Connection, channel_id: int, as_of: int | None) -> Ints:
+        table = schema.channel_snapshot
+        query = select(table.c.ts, table.c.subscribers).where(table.c.channel_id == channel_id)
+        if as_of is not None:
+            query = query.where(table.c.ts <= as_of)
+        return _columns(connection, query.order_by(table.c.ts), 2)
+
+
+def _channel(row: Row[*tuple[Any, ...]]) -> Channel:
+    return Channel(
+        id=row.id,
+        tenant=row.tenant,
+        name=row.name,
+        timezone=row.timezone,
+        source=row.source,
+        data_version=row.data_version,
+        title=row.title,
+        category=row.category,
+    )
+
+
+def _readings(channel_id: int, published_from: int | None) -> Select[Any]:
+    """Readings in key order; of posts published at a moment or later where one is given."""
+    table, post = schema.post_snapshot, schema.post
+    query = select(table.c.post_id, table.c.ts, table.c.views, table.c.precision).where(
+        table.c.channel_id == channel_id, table.c.views.is_not(None)
+    )
+    if published_from is not None:
+        recent = select(post.c.post_id).where(post.c.channel_id == channel_id, post.c.published_at >= published_from)
+        query = query.where(table.c.post_id.in_(recent))
+    return query.order_by(table.c.post_id, table.c.ts)
+
+
+def _newest(channel_id: int, column: Any, as_of: int | None) -> Select[Any]:
+    """(post, value) of a count's newest reading."""
+    table = schema.post_snapshot
+    known = [table.c.channel_id == channel_id, column.is_not(None)]
+    if as_of is not None:
+        known.append(table.c.ts <= as_of)
+    last = select(table.c.post_id, func.max(table.c.ts).label("ts")).where(*known).group_by(table.c.post_id).subquery()
+    same = and_(table.c.channel_id == channel_id, table.c.post_id == last.c.post_id, table.c.ts == last.c.ts)
+    return select(table.c.post_id, column).select_from(last.join(table, same))
+
+
+def _columns(connection: Connection, query: Select[Any], width: int) -> Ints:
+    """Rows of whole numbers as an array of columns, width x rows; no column may be NULL.
+
+    Integers throughout: post ids up to 2**63 do not fit a float64. The driver's own tuples are taken, because wrapping
+    them as rows doubles the time, and a predictor waits for this.
+    """
+    cursor = connection.execute(query).cursor
+    rows = cursor.fetchall() if cursor is not None else []
+    flat = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=len(rows) * width)
+    return flat.reshape(len(rows), width).T
+
+
+def _assemble(
+    channel: Channel, posts: Sequence[Row[*tuple[Any, ...]]], readings: Ints, subscribers: Ints
+) -> ChannelHistory:
+    """Arrays of a history; readings come in order of (post id, time), those of other posts are left out."""
+    n, width = len(posts), len(ATTRIBUTES)
+    ids = np.fromiter((row[0] for row in posts), dtype=np.int64, count=n)
+    values = (np.nan if value is None else value for row in posts for value in row[2 : 2 + width])
+    order = np.argsort(ids)
+    owner_id, ts, views, precision = readings
+    slot = np.searchsorted(ids[order], owner_id)
+    slot[slot == n] = 0
+    known = ids[order][slot] == owner_id if n else np.zeros(len(owner_id), dtype=bool)
+    owner = order[slot[known]] if n else np.zeros(0, dtype=np.int64)
+    by_post = np.argsort(owner, kind="stable")  # from order of ids to order of publication; times stay in order
+    return ChannelHistory(
+        channel=channel,
+        post_ids=ids,
+        published_at=np.fromiter((row[1] for row in posts), dtype=np.int64, count=n),
+        attributes=np.fromiter(values, dtype=np.float64, count=n * width).reshape(n, width),
+        media=np.array([row.media for row in posts], dtype=object),
+        album_ids=np.fromiter((-1 if row.album_id is None else row.album_id for row in posts), np.int64, count=n),
+        offsets=np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=n))]).astype(np.int64),
+        reading_ts=ts[known][by_post],
+        reading_views=views[known][by_post].astype(np.float64),
+        reading_exact_time=precision[known][by_post] != int(Precision.TIME_ASSUMED),
+        subscriber_ts=subscribers[0],
+        subscribers=subscribers[1].astype(np.float64),
+    )
+
+
+def _known_by(history: ChannelHistory, as_of: int) -> ChannelHistory:
+    keep = reading_known_at(history) <= as_of
+    owner = np.repeat(np.arange(history.n), np.diff(history.offsets))[keep]
+    return replace(
+        history,
+        offsets=np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=history.n))]).astype(np.int64),
+        reading_ts=history.reading_ts[keep],
+        reading_views=history.reading_views[keep],
+        reading_exact_time=history.reading_exact_time[keep],
+    )
+
+
+def _placed(ids: Ints, pairs: Ints) -> Floats:
+    values = np.full(len(ids), np.nan)
+    order = np.argsort(ids, kind="stable")
+    at = np.searchsorted(ids[order], pairs[0])
+    inside = at < len(ids)
+    hit = np.zeros(len(at), dtype=bool)
+    hit[inside] = ids[order][at[inside]] == pairs[0][inside]
+    values[order[at[hit]]] = pairs[1][hit]
+    return values

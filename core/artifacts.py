@@ -1,4 +1,4 @@
-"""Immutable artifacts (models, reports) under the hash of their content: what comes back is what was stored, or an error.
+"""Immutable artifacts (models, reports) under the hash of their content: what comes back is what was stored.
 
 An artifact is a small set of named files. It is stored as one object: a manifest (names, sizes, SHA-256 of each file;
 JSON with sorted keys) followed by the files' bytes in the manifest's order. Its address is the SHA-256 of the manifest,

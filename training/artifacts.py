@@ -1,0 +1,43 @@
+"""Loading a model version so that it is certainly the one that was registered, and one that this code can serve."""
+
+from __future__ import annotations
+
+from core.artifacts import ArtifactStore
+from core.errors import AnalyticBotError, ArtifactCorrupt, Refused
+from core.schemas.models import Signature
+from core.schemas.predictions import TARGETS
+from training.features import FEATURES, SCHEMA
+from training.model import EngagementModel
+
+
+def load_model(store: ArtifactStore, sha256: str, device: str = "cpu") -> EngagementModel:
+    """The verified model of an artifact: bytes by hash, input signature, and its stored predictions computed again.
+
+    Raises NotFound, ArtifactCorrupt (bytes or predictions differ), Refused (trained for other features), StorageBroken.
+    """
+    files = store.get(sha256)
+    try:
+        model = EngagementModel.from_artifact(files, device)
+        check_signature(model.signature)
+        model.check_golden(files)
+    except ArtifactCorrupt as error:
+        raise ArtifactCorrupt(f"artifact {sha256}: {error}", artifact=sha256) from error
+    except Refused as error:
+        raise _named(error, sha256) from error
+    return model
+
+
+def check_signature(signature: Signature) -> None:
+    """Refused unless this code makes exactly the features that a model expects, for targets that it knows."""
+    if signature.schema != SCHEMA:
+        raise Refused(f"the model expects feature schema {signature.schema}, this code makes {SCHEMA}: train it again")
+    if signature.features != FEATURES:
+        other = sorted(set(signature.features) ^ set(FEATURES))
+        raise Refused(f"the model expects other features ({', '.join(other[:5]) or 'another order'}): train it again")
+    unknown = set(signature.targets) - set(TARGETS)
+    if unknown or not signature.targets:
+        raise Refused(f"the model predicts unknown targets: {', '.join(sorted(unknown)) or 'none'}")
+
+
+def _named(error: AnalyticBotError, sha256: str) -> Refused:
+    return Refused(f"artifact {sha256}: {error}", artifact=sha256)

@@ -1,0 +1,152 @@
+"""A trained engagement model as serving knows it: rows in, views out, always the same for the same input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.codec import from_plain, to_plain
+from core.errors import ArtifactCorrupt, InvalidInput
+from core.history import Floats
+from core.schemas.models import Signature
+from core.schemas.predictions import KNOWN_AGES_H, Target
+
+if TYPE_CHECKING:
+    from training.network import EngagementNet
+
+FORMAT = 1
+WEIGHTS, HEADER, GOLDEN, REFERENCE = "weights.safetensors", "model.json", "golden.safetensors", "reference.arrow"
+#: Largest difference (natural log) at which stored predictions count as reproduced.
+GOLDEN_TOLERANCE = 1e-4
+
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class EngagementModel:
+    """Network, signature and calibration.
+
+    widen: targets x known ages, natural log; what calibration adds on both sides of the 80 % interval (negative where
+    the raw interval was too wide). hidden: sizes of the network's layers. device: "cpu" or "cuda".
+    """
+
+    net: EngagementNet
+    signature: Signature
+    widen: Floats
+    hidden: tuple[int, ...]
+    device: str = "cpu"
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def predict(self, x: Rows, base: Mapping[Target, Floats]) -> dict[Target, Floats]:
+        """Views at the 10 %, 50 % and 90 % quantiles: n x 3 for each target of both `base` and the signature.
+
+        x: n x F in the order of the signature. base: natural logarithm that each row starts from (n; NaN: the target
+        cannot be asked, and the answer is NaN too). Raises InvalidInput for rows of another width.
+        """
+        residuals = self.residuals(x)
+        place = {name: i for i, name in enumerate(self.signature.targets)}
+        return {t: np.exp(logs[:, None] + residuals[:, place[t]]) for t, logs in base.items() if t in place}
+
+    def residuals(self, x: Rows) -> Floats:
+        """Calibrated quantiles of log(views) - base: n x T x 3, never crossing."""
+        raw = self.raw(x)
+        ages = self._ages(x)
+        wider = self.widen[:, ages].T
+        low = np.minimum(raw[:, :, 0] - wider, raw[:, :, 1])
+        high = np.maximum(raw[:, :, 2] + wider, raw[:, :, 1])
+        return np.stack([low, raw[:, :, 1], high], axis=2)
+
+    def raw(self, x: Rows) -> Floats:
+        """The network's own quantiles, before calibration."""
+        import torch
+
+        expected = len(self.signature.features)
+        if x.ndim != 2 or x.shape[1] != expected:
+            raise InvalidInput(f"rows must be n x {expected}, not {'x'.join(map(str, x.shape))}", field="features")
+        with torch.inference_mode():
+            out = self.net(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).to(self.device))
+        result: Floats = out.cpu().numpy().astype(float)
+        return result
+
+    def _ages(self, x: Rows) -> NDArray[np.intp]:
+        columns = [self.signature.features.index(f"age_{age}") for age in KNOWN_AGES_H]
+        ages: NDArray[np.intp] = np.argmax(x[:, columns], axis=1)
+        return ages
+
+    def to_artifact(self, golden_x: Rows, reference: bytes | None = None) -> dict[str, bytes]:
+        """Files of the artifact.
+
+        golden_x: some rows whose predictions are stored beside the weights, so that whoever loads them can check that
+        this machine computes the same. reference: Arrow stream of training rows and holdout residuals, for drift.
+        """
+        from safetensors.numpy import save
+
+        state = {name: value.detach().cpu().numpy() for name, value in self.net.state_dict().items()}
+        header = {
+            "format": FORMAT,
+            "signature": to_plain(self.signature),
+            "hidden": list(self.hidden),
+            "widen": self.widen.tolist(),
+            "notes": self.notes,
+        }
+        golden: dict[str, NDArray[Any]] = {"x": np.ascontiguousarray(golden_x), "residuals": self.residuals(golden_x)}
+        files = {
+            WEIGHTS: save(state),
+            HEADER: json.dumps(header, sort_keys=True, indent=1).encode(),
+            GOLDEN: save(golden),
+        }
+        return files if reference is None else files | {REFERENCE: reference}
+
+    @classmethod
+    def from_artifact(cls, files: Mapping[str, bytes], device: str = "cpu") -> EngagementModel:
+        """The model in an artifact's files; ArtifactCorrupt when one is missing or does not fit the others."""
+        try:
+            header = json.loads(files[HEADER])
+            if header["format"] != FORMAT:
+                raise ArtifactCorrupt(f"model format {header['format']} is not {FORMAT}: train the model again")
+            signature = from_plain(Signature, header["signature"])
+            hidden = tuple(int(size) for size in header["hidden"])
+            net = _network(signature, hidden, files[WEIGHTS], device)
+            widen = np.array(header["widen"], dtype=float).reshape(len(signature.targets), len(KNOWN_AGES_H))
+        except ArtifactCorrupt:
+            raise
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise ArtifactCorrupt(f"the artifact does not hold an engagement model: {error!r}") from error
+        return cls(net, signature, widen, hidden, device, header["notes"])
+
+    def check_golden(self, files: Mapping[str, bytes]) -> None:
+        """Compute the stored predictions again; ArtifactCorrupt when they differ by more than GOLDEN_TOLERANCE."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        try:
+            golden = load(files[GOLDEN])
+            worst = float(np.max(np.abs(self.residuals(golden["x"]) - golden["residuals"]), initial=0.0))
+        except (KeyError, SafetensorError, ValueError, InvalidInput) as error:
+            raise ArtifactCorrupt(f"the artifact's stored predictions cannot be checked: {error!r}") from error
+        if not worst <= GOLDEN_TOLERANCE:
+            raise ArtifactCorrupt(f"the model does not reproduce its stored predictions (off by {worst:.2g})")
+
+
+def _network(signature: Signature, hidden: tuple[int, ...], weights: bytes, device: str) -> EngagementNet:
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    from training.network import EngagementNet
+
+    # Built without memory, so that no random weights are drawn only to be overwritten.
+    with torch.device("meta"):
+        net = EngagementNet(len(signature.features), len(signature.targets), hidden)
+    try:
+        net.load_state_dict(load(weights), assign=True)
+    except SafetensorError as error:
+        raise ArtifactCorrupt(f"the artifact's weights cannot be read: {error}") from error
+    if not all(bool(torch.isfinite(value).all()) for value in net.state_dict().values()):
+        raise ArtifactCorrupt("the artifact's weights are not all finite")
+    return net.to(device).eval()

@@ -118,6 +118,7 @@ class FeatureBuilder:
     def stored(self, index: int, known_age_h: int = 0, as_of: int | None = None) -> FeatureRow:
         """Row of a stored post; as_of defaults to the first moment at which its views at the age are known."""
         if as_of is None:
+            self._ahead(known_age_h, index)
             as_of = self.early_known_at(index, known_age_h)
             if as_of is None:
                 raise self._no_early(index, known_age_h)

@@ -1,0 +1,47 @@
+"""A small made-up audience whose rules the tests know."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.clock import DAY, HOUR
+from core.history import ChannelHistory, HistoryBuilder
+from core.schemas.channels import Channel
+
+START = 1_735_689_600  # 2025-01-01 00:00 UTC
+
+
+def make_history(
+    number: int = 1,
+    *,
+    posts: int = 120,
+    seed: int = 1,
+    per_day: float = 3.0,
+    noise: float = 0.10,
+    video_gain: float = 0.3,
+    readings_h: tuple[float, ...] = (1, 4, 8, 12, 24, 36, 48, 60, 72, 84),
+    album_every: int = 0,
+) -> ChannelHistory:
+    """A channel where videos do better by `video_gain` (log) and early views tell most of the rest."""
+    rng = np.random.default_rng([seed, number])
+    builder = HistoryBuilder(Channel(number, "default", f"c{number}", "Europe/Berlin", "bundle", 1))
+    size = 1000.0 * number
+    at = START
+    for post in range(1, posts + 1):
+        at += int(rng.exponential(DAY / per_day)) + 60
+        video = bool(rng.random() < 0.5)
+        length = int(rng.integers(50, 800))
+        builder.post(
+            post,
+            at,
+            {"text_len": length, "n_words": length // 6, "is_ad": float(rng.random() < 0.1)},
+            "video" if video else "photo",
+            post - (post % album_every) if album_every else None,
+        )
+        top = size * np.exp(video_gain * video + noise * rng.standard_normal())
+        for age in readings_h:
+            share = np.log1p(age) / np.log1p(72)
+            builder.reading(post, at + int(age * HOUR), round(top * share))
+    for day in range(-40, 1 + (at - START) // DAY):
+        builder.subscribers[START + day * DAY] = size * 5 + day
+    return builder.build()

@@ -59,7 +59,14 @@ class Database:
             return create_engine(self.url, pool_size=4, max_overflow=8, pool_pre_ping=True)
         path = self.url.removeprefix("sqlite:///")
         if path and path != self.url and path != ":memory:":
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StorageBroken(
+                    f"the folder of the database cannot be made ({error.strerror}: {Path(path).parent}): "
+                    "choose another, or change its permissions",
+                    database=self.url,
+                ) from error
         engine = create_engine(self.url, connect_args={"timeout": 30})
         event.listen(engine, "connect", _sqlite_connect)
         return engine
@@ -88,7 +95,8 @@ class Database:
         try:
             yield
         except (OperationalError, sqlite3.OperationalError) as error:
-            raise StorageBroken(f"the database does not answer: {_first_line(error)}", database=self._shown) from error
+            line = _first_line(error)
+            raise StorageBroken(f"the database does not answer: {line}{_advice(line)}", database=self._shown) from error
         except (DatabaseError, sqlite3.DatabaseError) as error:
             if "malformed" in str(error) or "not a database" in str(error):
                 raise StorageBroken(
@@ -142,6 +150,24 @@ def _sqlite_connect(connection: Any, _record: Any) -> None:
         "cache_size=-16000",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+_ADVICE = {
+    "unable to open database file": "does its folder exist, and may this user read and write there?",
+    "readonly database": "the file or its folder may not be written: change the permissions, or choose another place",
+    "database is locked": "another process has been writing for 30 s: wait, or stop it",
+    "disk is full": "free some space",
+    "disk I/O error": "check the disk, and that the database is not on a network share",
+    "Connection refused": "start the server, or correct DATABASE_URL",
+    "could not translate host name": "correct the host in DATABASE_URL",
+    "authentication failed": "correct user and password in DATABASE_URL",
+    "does not exist": "create it, or correct DATABASE_URL",
+    "no such table": "run `analyticbot db upgrade`",
+}
+
+
+def _advice(line: str) -> str:
+    return next((f" ({advice})" for sign, advice in _ADVICE.items() if sign in line), "")
 
 
 def _first_line(error: BaseException) -> str:

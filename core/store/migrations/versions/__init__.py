@@ -1,0 +1,1 @@
+"""One module a change, `NNNN_what.py`; released ones are never edited."""

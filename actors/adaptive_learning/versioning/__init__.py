@@ -1,0 +1,1 @@
+"""Model versions, where they come from, and which of them is in charge."""

@@ -75,6 +75,14 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class SettledPrediction:
+    """A prediction from the log, beside what was measured of it so far."""
+
+    prediction: Prediction
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FeedbackItem:
     """What a person says of a prediction: a rating 1..5, or the right value of a target."""
 

@@ -13,8 +13,8 @@ from core.schemas.channels import Channel
 
 Prepared = TypeVar("Prepared")
 
-#: Posts of a channel that its level and trends rest on; older ones are read when a question is about them.
-RECENT_POSTS = 300
+#: Newest posts of a channel that are kept: somewhat more than features look back over (training.levels.LOOKBACK).
+RECENT_POSTS = 450
 
 
 class Histories(Protocol):
@@ -72,9 +72,9 @@ class HistoryCache(Generic[Prepared]):
             slot.data_version = channel.data_version
             return slot.prepared
 
-    def until(self, channel: Channel, moment: int) -> Prepared:
-        """The history as it was at a moment, for questions about the past; not kept."""
-        return self._prepare(self._store.history(channel, last_posts=self._posts, as_of=moment))
+    def whole(self, channel: Channel) -> Prepared:
+        """All posts of a channel, for questions about its past; read every time and not kept."""
+        return self._prepare(self._store.history(channel))
 
     def _slot(self, channel_id: int) -> _Slot[Prepared]:
         with self._lock:

@@ -1,0 +1,81 @@
+"""A version on trial as a Serve application of its own: its crash takes nothing along, its end is a deletion."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from ray import serve
+from ray.serve import Application
+
+from core.artifacts import ArtifactStore
+from core.schemas.predictions import Target
+from core.store.database import Database
+from serve_apps.loading import ModelLoader
+
+
+def canary_name(model: str, version: int) -> str:
+    """The application's name, by which routers find it."""
+    return f"canary-{model}-{version}"
+
+
+class Canary:
+    """One verified version; the constructor fails, and with it the deployment, when the artifact is not good."""
+
+    def __init__(self, loader: ModelLoader, version: int) -> None:
+        self._version = version
+        self._model = loader.load(version)
+
+    def score(
+        self, vectors: NDArray[np.float32], bases: Mapping[Target, NDArray[np.float64]]
+    ) -> dict[Target, NDArray[np.float64]]:
+        """Views at the 10, 50 and 90 % quantiles: rows x 3 for each target."""
+        return self._model.predict(vectors, bases)
+
+    def served_version(self) -> int:
+        """The version that this process serves."""
+        return self._version
+
+    def pid(self) -> int:
+        """This replica's process."""
+        return os.getpid()
+
+    def check_health(self) -> None:
+        """Serve asks regularly: score a row of unknowns, which every version must be able to."""
+        width = len(self._model.signature.features)
+        targets = self._model.signature.targets
+        bases: dict[Any, NDArray[np.float64]] = {target: np.array([3.0]) for target in targets}
+        scores = self._model.predict(np.full((1, width), np.nan, dtype=np.float32), bases)
+        if not all(np.isfinite(scores[target]).all() for target in bases):
+            raise RuntimeError(f"version {self._version} gives values that are not finite")
+
+
+@dataclass(frozen=True)
+class CanaryFactory:
+    """Builds the application of a version; picklable, so that the controller can hold it."""
+
+    database: Database
+    artifacts: ArtifactStore
+    device: str = "cpu"
+    actor_options: dict[str, Any] = field(default_factory=lambda: {"num_cpus": 0.25})
+
+    def __call__(self, model: str, version: int) -> Application:
+        """The application, to be run under `canary_name(model, version)` without a route."""
+        deployment = serve.deployment(
+            name="canary",
+            num_replicas=1,
+            max_ongoing_requests=32,
+            ray_actor_options=dict(self.actor_options),
+            health_check_period_s=5.0,
+            health_check_timeout_s=10.0,
+            graceful_shutdown_wait_loop_s=0.1,
+            graceful_shutdown_timeout_s=5.0,
+            max_constructor_retry_count=2,
+        )(Canary)
+        loader = ModelLoader(self.database, self.artifacts, model, self.device)
+        application: Application = deployment.bind(loader, version)
+        return application

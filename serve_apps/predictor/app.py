@@ -1,0 +1,166 @@
+"""The predictor as a Serve deployment: builds the parts inside the replica, ticks, and takes splits over."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from ray import serve
+from ray.serve import Application
+
+from core.artifacts import ArtifactStore
+from core.clock import Clock
+from core.errors import AnalyticBotError
+from core.schemas.health import Health
+from core.schemas.predictions import ENGAGEMENT
+from core.schemas.rollouts import SplitReport, TrafficSplit
+from core.settings import Settings
+from core.store.channels import ChannelStore
+from core.store.database import Database
+from core.store.keys import KeyStore
+from core.store.predictions import PredictionLog
+from core.store.splits import SplitStore
+from serve_apps.access import Door
+from serve_apps.canary import canary_name
+from serve_apps.loading import ModelLoader
+from serve_apps.predictor.api import NAME, build_predictor_api
+from serve_apps.predictor.arms import HandleArm, LocalArm
+from serve_apps.predictor.question import Questions
+from serve_apps.predictor.recorder import Recorder
+from serve_apps.predictor.service import PredictionService
+from serve_apps.predictor.traffic import Traffic
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class PredictorParts:
+    """What a replica is made of; picklable."""
+
+    database: Database
+    artifacts: ArtifactStore
+    settings: Settings
+    clock: Clock
+    model: str = ENGAGEMENT
+    device: str = "cpu"
+    canary_timeout_s: float = 1.0
+
+
+def connect_canary(model: str, version: int, timeout_s: float) -> HandleArm:
+    """The application of a version on trial; raises while there is none."""
+    return HandleArm(version, serve.get_app_handle(canary_name(model, version)), timeout_s)
+
+
+class Predictor:
+    """One router with the stable version in its process."""
+
+    def __init__(self, parts: PredictorParts) -> None:
+        self._parts = parts
+        self._splits = SplitStore(parts.database)
+        loader = ModelLoader(parts.database, parts.artifacts, parts.model, parts.device)
+        self._traffic = Traffic(
+            parts.model,
+            lambda version: LocalArm(version, loader.load(version)),
+            lambda version: connect_canary(parts.model, version, parts.canary_timeout_s),
+            parts.clock,
+        )
+        tenant = parts.settings.tenant
+        log = PredictionLog(parts.database, tenant)
+        self._recorder = Recorder(log)
+        self._service = PredictionService(
+            Questions(ChannelStore(parts.database, tenant), parts.clock),
+            self._traffic,
+            self._recorder,
+            log,
+            parts.clock,
+            model=parts.model,
+        )
+        self._stop = threading.Event()
+        self._look()  # the version in service is loaded before the first request comes
+        self._thread = threading.Thread(target=self._tick, name="predictor-tick", daemon=True)
+        self._thread.start()
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        parts = self._parts
+        door = Door(KeyStore(parts.database), parts.settings.tenant, parts.settings.keys_required)
+        return build_predictor_api(lambda: self._service, door)
+
+    async def apply_split(self, split: TrafficSplit) -> SplitReport:
+        """Take a split over; the report's epoch is the one in force (a version may have to be loaded first)."""
+        return self._traffic.apply(split)
+
+    async def split_report(self) -> SplitReport:
+        """What this router really serves."""
+        return self._traffic.report()
+
+    async def health(self) -> Health:
+        """What the router does, and what troubles it."""
+        report, trouble = self._traffic.report(), self._traffic.trouble
+        details: dict[str, Any] = {
+            "stable": report.stable,
+            "canary": report.canary,
+            "weight": report.weight,
+            "epoch": report.epoch,
+            "shadows_dropped": self._service.shadows_dropped,
+            "shadows_lost": self._recorder.shadows_lost,
+            "trouble": trouble,
+        }
+        ok = trouble is None and not report.breaker_open
+        return Health(NAME, "ok" if ok else "degraded", "looked at the split in force", os.getpid(), details)
+
+    def check_health(self) -> None:
+        """Serve asks regularly; a replica whose tick died must be replaced."""
+        if not self._thread.is_alive():
+            raise RuntimeError("the predictor's tick has ended")
+
+    def _tick(self) -> None:
+        while not self._stop.is_set():
+            self._traffic.wake.wait(self._parts.settings.tick_s)
+            self._traffic.wake.clear()
+            self._look()
+
+    def _look(self) -> None:
+        """Read the stored split, then do what it needs; a storage that is down lets the lease run out."""
+        try:
+            stored = self._splits.read(self._parts.model)
+        except AnalyticBotError as error:
+            _log.error("the split cannot be read", error=str(error))
+        else:
+            if stored is not None:
+                self._traffic.apply(stored)
+        self._traffic.tick()
+
+
+@dataclass(frozen=True)
+class PredictorFactory:
+    """Builds the application; picklable."""
+
+    parts: PredictorParts
+    num_replicas: int = 1
+    actor_options: dict[str, Any] = field(default_factory=lambda: {"num_cpus": 0.5})
+
+    def __call__(self) -> Application:
+        """The application, to be run as "predictor" at /v1/predictions."""
+        deployment = serve.deployment(
+            name=NAME,
+            num_replicas=self.num_replicas,
+            ray_actor_options=dict(self.actor_options),
+            max_ongoing_requests=64,
+            max_queued_requests=256,
+            max_surge_percent=100,
+            health_check_period_s=5.0,
+            health_check_timeout_s=10.0,
+            graceful_shutdown_wait_loop_s=0.1,
+            graceful_shutdown_timeout_s=10.0,
+        )(serve.ingress()(Predictor))
+        application: Application = deployment.bind(self.parts)
+        return application
+
+
+def build_predictor(parts: PredictorParts, *, num_replicas: int = 1, num_cpus: float = 0.5) -> Application:
+    """The predictor application, run as "predictor" with the route prefix /v1/predictions."""
+    return PredictorFactory(parts, num_replicas, {"num_cpus": num_cpus})()

@@ -1,0 +1,293 @@
+"""From a request to a durable answer: question, arm, rescue, log; then the other version's opinion in the background.
+
+Nothing here knows of HTTP or Ray Serve: tests run it in process with the real stores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import structlog
+
+from core.clock import Clock
+from core.errors import Broken, Conflict
+from core.schemas.predictions import ENGAGEMENT, Arm, Prediction, PredictionRequest, SettledPrediction
+from core.store.ids import new_id
+from core.store.predictions import PredictionLog, PredictionRow, ShadowRow
+from serve_apps.predictor.arms import Answer, Gone, HandleArm, LocalArm
+from serve_apps.predictor.question import Question, Questions
+from serve_apps.predictor.recorder import Recorder
+from serve_apps.predictor.routing import Route, route
+from serve_apps.predictor.traffic import Serving, Traffic
+
+_log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+#: background scorings that may wait; more are dropped and counted
+SHADOW_ROOM = 512
+SHADOW_WORKERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What came of asking an arm; `answer` None: it failed with `error`."""
+
+    arm: Arm
+    version: int
+    answer: Answer | None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    question: Question
+    serving: Serving
+    route: Route
+    attempt: _Attempt | None  # made already, where stable answers
+
+
+@dataclass(frozen=True, slots=True)
+class _Shadow:
+    question: Question
+    serving: Serving
+    prediction_id: str
+    arm: LocalArm | HandleArm
+
+
+class PredictionService:
+    """Answers predictions. Storage and stable models run in a small pool of threads, so the event loop stays free."""
+
+    def __init__(
+        self,
+        questions: Questions,
+        traffic: Traffic,
+        recorder: Recorder,
+        log: PredictionLog,
+        clock: Clock,
+        *,
+        model: str = ENGAGEMENT,
+        threads: int = 4,
+        shadow_room: int = SHADOW_ROOM,
+    ) -> None:
+        self._questions = questions
+        self.traffic = traffic
+        self._recorder = recorder
+        self._log = log
+        self._clock = clock
+        self._model = model
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="prediction")
+        self._shadows: asyncio.Queue[_Shadow] = asyncio.Queue(shadow_room)
+        self._workers: list[asyncio.Task[None]] = []
+        self.shadows_dropped = 0
+
+    async def predict(self, request: PredictionRequest, pin: int | None = None) -> Prediction:
+        """Answer a request, durably logged; the same key gives the same answer.
+
+        Raises NotFound, InvalidInput, NoData, InsufficientData for the request; Refused while no version is in
+        service; Conflict for a key that another question has, or a pin that is not in service; Broken when the stable
+        version fails, StorageBroken when the answer cannot be stored.
+        """
+        begun_at = self._clock.monotonic()
+        begun = await self._in_thread(self._begin, request, pin)
+        if isinstance(begun, Prediction):
+            return begun
+        attempts = await self._attempts(begun)
+        elapsed_ms = (self._clock.monotonic() - begun_at) * 1000
+        rows = [self._row(begun, attempt, request.key, elapsed_ms) for attempt in attempts]
+        stored = (await asyncio.wrap_future(self._recorder.record(*rows)))[-1]
+        last = attempts[-1]
+        if last.answer is None:
+            raise Broken(f"version {last.version} of {self._model!r} could not answer: {last.error}")
+        if stored.id == rows[-1].id:
+            self._shadow(begun, last, stored.id)
+        else:  # another request with the same key was faster
+            _same_question(stored, request, begun.question.channel.id)
+        return _prediction(stored, begun.question.channel.name)
+
+    async def get(self, prediction_id: str) -> SettledPrediction:
+        """A logged prediction with what was measured of it; NotFound."""
+        return await self._in_thread(self._get, prediction_id)
+
+    async def close(self) -> None:
+        """Stop background work and commit what waits."""
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.get_running_loop().run_in_executor(None, self._recorder.close)
+        self._pool.shutdown(wait=False)
+
+    async def drain(self) -> None:
+        """Wait until every background scoring is done (tests, shutdown)."""
+        await self._shadows.join()
+
+    async def _in_thread(self, call: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call, *args)
+
+    def _begin(self, request: PredictionRequest, pin: int | None) -> _Begun | Prediction:
+        """In one trip to a thread: repeated key, data, features, and the answer where stable gives it."""
+        channel = self._questions.channel(request.channel)
+        if request.key is not None:
+            stored = self._log.by_key(request.key)
+            if stored is not None:
+                _same_question(stored, request, channel.id)
+                return _prediction(stored, channel.name)
+        serving = self.traffic.current()
+        way = route(
+            self._model,
+            channel.id,
+            stable=serving.stable.version,
+            canary=serving.canary_version,
+            weight=serving.weight,
+            pin=pin,
+        )
+        question = self._questions.ask(channel, request)
+        attempt = _by_stable(serving, question) if way.side == "stable" else None
+        return _Begun(question, serving, way, attempt)
+
+    async def _attempts(self, begun: _Begun) -> tuple[_Attempt, ...]:
+        """What was tried, in order; the last one answers."""
+        if begun.attempt is not None:
+            return (begun.attempt,)
+        by_canary = await self._by_canary(begun)
+        if by_canary.answer is not None:
+            return (by_canary,)
+        rescue = await self._in_thread(_by_stable, begun.serving, begun.question)
+        if rescue.answer is None:
+            # Both failed: the canary's failure keeps a row of its own, without an answer.
+            return (_Attempt("rescued", rescue.version, None, by_canary.error), rescue)
+        return (_Attempt("rescued", rescue.version, rescue.answer, by_canary.error),)
+
+    async def _by_canary(self, begun: _Begun) -> _Attempt:
+        canary = begun.serving.canary
+        assert canary is not None
+        if not begun.serving.canary_ready:
+            return _Attempt("canary", canary.version, None, "it did not answer its last probes")
+        answer, error = await self._ask_canary(begun.serving, canary, begun.question)
+        return _Attempt("canary", canary.version, answer, error)
+
+    async def _ask_canary(
+        self, serving: Serving, canary: HandleArm, question: Question
+    ) -> tuple[Answer | None, str | None]:
+        try:
+            answer = await canary.answer(question)
+        except Exception as error:
+            self.traffic.canary_failed(serving, gone=isinstance(error, Gone))
+            _log.warning("the canary failed", version=canary.version, error=_line(error))
+            return None, _line(error)
+        self.traffic.canary_answered(serving)
+        return answer, None
+
+    def _row(self, begun: _Begun, attempt: _Attempt, key: str | None, elapsed_ms: float) -> PredictionRow:
+        question, answered = begun.question, attempt.answer is not None
+        return PredictionRow(
+            id=new_id(),
+            channel_id=question.channel.id,
+            post_id=question.post_id,
+            model=self._model,
+            version=attempt.version,
+            arm=attempt.arm,
+            epoch=begun.serving.epoch,
+            known_age_h=question.known_age_h,
+            published_at=question.published_at,
+            as_of=question.as_of,
+            answer=attempt.answer or {},
+            latency_ms=elapsed_ms,
+            at=question.asked_at,
+            features=question.vector.tobytes() if answered else None,
+            usual=question.usual,
+            history=question.history,
+            warnings=question.warnings,
+            key=key if answered else None,  # a failure may be tried again under its key
+        )
+
+    def _shadow(self, begun: _Begun, attempt: _Attempt, prediction_id: str) -> None:
+        serving = begun.serving
+        if not serving.shadow or serving.canary is None or attempt.arm == "rescued":
+            return
+        if attempt.arm == "stable" and not serving.canary_ready:
+            return
+        other = serving.canary if attempt.arm == "stable" else serving.stable
+        if not self._workers:
+            self._workers = [asyncio.create_task(self._score_shadows()) for _ in range(SHADOW_WORKERS)]
+        try:
+            self._shadows.put_nowait(_Shadow(begun.question, serving, prediction_id, other))
+        except asyncio.QueueFull:
+            self.shadows_dropped += 1
+
+    async def _score_shadows(self) -> None:
+        while True:
+            shadow = await self._shadows.get()
+            try:
+                self._recorder.shadow(await self._score_shadow(shadow))
+            except Exception:
+                self.shadows_dropped += 1
+                _log.exception("a background scoring was lost")
+            finally:
+                self._shadows.task_done()
+
+    async def _score_shadow(self, shadow: _Shadow) -> ShadowRow:
+        begun_at = self._clock.monotonic()
+        if isinstance(shadow.arm, HandleArm):
+            answer, error = await self._ask_canary(shadow.serving, shadow.arm, shadow.question)
+        else:
+            attempt = await self._in_thread(_by_stable, shadow.serving, shadow.question)
+            answer, error = attempt.answer, attempt.error
+        return ShadowRow(
+            prediction_id=shadow.prediction_id,
+            model=self._model,
+            version=shadow.arm.version,
+            epoch=shadow.serving.epoch,
+            answer=answer,
+            latency_ms=(self._clock.monotonic() - begun_at) * 1000,
+            error=error,
+        )
+
+    def _get(self, prediction_id: str) -> SettledPrediction:
+        row = self._log.get(prediction_id)
+        channel = self._questions.channel_by_id(row.channel_id)
+        return SettledPrediction(_prediction(row, channel.name), self._log.outcomes(prediction_id))
+
+
+def _by_stable(serving: Serving, question: Question) -> _Attempt:
+    version = serving.stable.version
+    try:
+        return _Attempt("stable", version, serving.stable.answer(question))
+    except Exception as error:
+        _log.exception("the stable version failed", version=version)
+        return _Attempt("failed", version, None, _line(error))
+
+
+def _same_question(stored: PredictionRow, request: PredictionRequest, channel_id: int) -> None:
+    """A key belongs to one question; as_of may differ, since a repetition comes later."""
+    asked = (channel_id, request.post_id, request.known_age_h)
+    if asked != (stored.channel_id, stored.post_id, stored.known_age_h):
+        raise Conflict(
+            f"the key {request.key!r} was used for another question (post {stored.post_id}, "
+            f"{stored.known_age_h} h): use a new key for each question",
+            prediction=stored.id,
+        )
+
+
+def _prediction(row: PredictionRow, channel: str) -> Prediction:
+    return Prediction(
+        id=row.id,
+        channel=channel,
+        post_id=row.post_id,
+        model=row.model,
+        version=row.version,
+        arm=row.arm,
+        known_age_h=row.known_age_h,
+        as_of=row.as_of,
+        targets=row.answer,
+        usual=0.0 if row.usual is None else row.usual,
+        history=0 if row.history is None else row.history,
+        warnings=row.warnings,
+    )
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

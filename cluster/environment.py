@@ -1,0 +1,106 @@
+"""The environment that every process of a deployment shares, the head's and its visitors' alike.
+
+Set before Ray is imported: Ray reads some of it at import.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from hashlib import blake2b
+from pathlib import Path
+
+from cluster.ports import Ports
+from cluster.processes import MARK
+from cluster.state import HeadState
+from core.errors import Broken, StorageBroken
+from core.settings import Settings
+
+#: Below Ray's directory lies `/session_<date>_<time>_<pid>/sockets/<name>`; a socket's whole path may have 107 bytes.
+_LONGEST_RAY_DIR = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")
+#: Read by Ray once, at import.
+_AT_IMPORT = ("RAY_AUTH_MODE", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
+
+
+def ray_dir(settings: Settings) -> Path:
+    """Ray's own directory: below home, or a short one in /tmp where home's path is too long for sockets."""
+    wanted = settings.home.absolute() / "ray"
+    if len(os.fsencode(wanted)) <= _LONGEST_RAY_DIR:
+        return wanted
+    return Path("/tmp") / f"analyticbot-{blake2b(os.fsencode(wanted), digest_size=6).hexdigest()}"
+
+
+def token_file(settings: Settings) -> Path:
+    """The deployment's own token for Ray, made when missing and readable by its owner only."""
+    path = settings.home.absolute() / "ray-token"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_hex(32))
+    except FileExistsError:
+        pass  # another process made it in between; its token is the one
+    except OSError as error:
+        raise StorageBroken(f"{path}: cannot be written ({error.strerror}): set ANALYTICBOT_HOME elsewhere") from error
+    return path
+
+
+def shared(settings: Settings, token: str) -> dict[str, str]:
+    """What both the head and whoever connects to it need."""
+    env = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": token,
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a service without a GPU share sees no GPU
+        "RAY_DEDUP_LOGS": "0",
+        "OMP_NUM_THREADS": "1",
+    }
+    if settings.loopback:
+        # Without this Ray answers on the machine's outer address even when it is told 127.0.0.1.
+        env["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    return env
+
+
+def of_head(settings: Settings, ports: Ports, cluster_id: str) -> dict[str, str]:
+    """The whole environment of the head process; workers, replicas and jobs inherit it."""
+    own = ray_dir(settings)
+    code = Path(__file__).resolve().parents[1]
+    env = {
+        **os.environ,
+        **shared(settings, str(token_file(settings))),
+        MARK: cluster_id,
+        "ANALYTICBOT_HOME": str(settings.home.absolute()),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH", "")])),
+        "PYTHONWARNINGS": "ignore::DeprecationWarning",  # Serve itself raises pydantic's by the hundred
+        "RAY_START_HOOK": "cluster.start_hook.without_client_server",
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # detached actors never drain: `down` would wait for nothing
+        "DASHBOARD_METRIC_PORT": str(ports.dashboard_metrics),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(ports.haproxy_stats),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports.haproxy_metrics),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(own / "haproxy" / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(own / "haproxy" / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(own / "haproxy"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(own / "haproxy" / "server-state"),
+    }
+    env.pop("RAY_ADDRESS", None)  # of another cluster, perhaps
+    return env
+
+
+def enter(settings: Settings, state: HeadState) -> None:
+    """Make this process a visitor of a running head; before `import ray`.
+
+    Broken when Ray is already imported with other settings, which it would not notice any more.
+    """
+    wanted = shared(settings, state.token_file)
+    late = [name for name in _AT_IMPORT if os.environ.get(name) != wanted.get(name)]
+    if late and "ray" in sys.modules:
+        raise Broken(f"Ray was imported before {', '.join(late)} could be set: connect first, then import ray")
+    os.environ.update(wanted)

@@ -130,5 +130,5 @@ def _title(process: psutil.Process) -> str:
         return process.name()
     if words[0].startswith("ray"):
         return words[0].split(" (")[0]
-    module = next((w for w in words[1:] if w.endswith(".py") or "." in w and not w.startswith("-")), "")
+    module = next((w for w in words[1:] if w.endswith(".py") or ("." in w and not w.startswith("-"))), "")
     return " ".join(filter(None, [words[0].rsplit("/", 1)[-1], module.rsplit("/", 1)[-1]]))

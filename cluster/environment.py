@@ -5,6 +5,7 @@ Set before Ray is imported: Ray reads some of it at import.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import sys
@@ -66,6 +67,26 @@ def shared(settings: Settings, token: str) -> dict[str, str]:
     return env
 
 
+def absolute(settings: Settings) -> Settings:
+    """The settings with home spelled out: they travel to processes that work in other directories."""
+    return settings.model_copy(update={"home": settings.home.absolute()})
+
+
+def of_settings(settings: Settings) -> dict[str, str]:
+    """Settings as environment variables, so that jobs and workers read what `up` was given, `.env` included."""
+    env = {}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if name in ("database_url", "redis_url"):
+            if value is not None:
+                env[name.upper()] = value.get_secret_value()
+        elif name == "rollout":
+            env |= {f"ANALYTICBOT_ROLLOUT__{k.upper()}": json.dumps(v) for k, v in value.model_dump().items()}
+        elif value is not None:
+            env[f"ANALYTICBOT_{name.upper()}"] = str(value).lower() if isinstance(value, bool) else str(value)
+    return env
+
+
 def of_head(settings: Settings, ports: Ports, cluster_id: str) -> dict[str, str]:
     """The whole environment of the head process; workers, replicas and jobs inherit it."""
     own = ray_dir(settings)
@@ -73,8 +94,8 @@ def of_head(settings: Settings, ports: Ports, cluster_id: str) -> dict[str, str]
     env = {
         **os.environ,
         **shared(settings, str(token_file(settings))),
+        **of_settings(absolute(settings)),
         MARK: cluster_id,
-        "ANALYTICBOT_HOME": str(settings.home.absolute()),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH", "")])),
         "PYTHONWARNINGS": "ignore::DeprecationWarning",  # Serve itself raises pydantic's by the hundred

@@ -90,6 +90,7 @@ def tiny_model(shift: float) -> dict[str, bytes]:
     """An untrained network's artifact that says "the channel's usual", moved by `shift` (natural log)."""
     import torch
 
+    from training.calibration import Calibration
     from training.features import FEATURES, SCHEMA
     from training.model import EngagementModel
     from training.network import EngagementNet
@@ -97,9 +98,9 @@ def tiny_model(shift: float) -> dict[str, bytes]:
     torch.manual_seed(0)
     net = EngagementNet(len(FEATURES), len(TARGETS), (8,))
     with torch.no_grad():
-        net.head.bias.view(len(TARGETS), 3)[:, 0] += shift
+        net.start.view(-1, len(TARGETS), 3)[..., 0] += shift
     signature = Signature(FEATURES, TARGETS, SCHEMA)
-    model = EngagementModel(net.eval(), signature, np.zeros((len(TARGETS), 4)), (8,))
+    model = EngagementModel(net.eval(), signature, Calibration.none(), (8,))
     return model.to_artifact(np.random.default_rng(1).normal(size=(4, len(FEATURES))).astype(np.float32))
 
 

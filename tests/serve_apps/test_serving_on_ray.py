@@ -1,0 +1,154 @@
+"""On a real local Ray: the predictor over HTTP, a version on trial beside it, its process killed, a promotion."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from core.artifacts import ArtifactStore
+from core.schemas.rollouts import SplitReport, TrafficSplit
+from core.settings import Settings
+from core.store.predictions import PredictionLog
+from core.store.splits import SplitStore
+from tests.serve_apps.world import World
+
+pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+
+@pytest.fixture(scope="module")
+def http() -> Iterator[str]:
+    """A local Ray of this test's own, with Serve's HTTP port."""
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    import ray
+    from ray import serve
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="rt", dir="/tmp", ignore_cleanup_errors=True) as temp:
+        ray.init(
+            address="local",
+            num_cpus=4,
+            include_dashboard=False,
+            object_store_memory=80_000_000,
+            log_to_driver=False,
+            _temp_dir=temp,
+        )
+        serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
+        yield f"http://127.0.0.1:{port}"
+        serve.shutdown()
+        ray.shutdown()
+
+
+class Traffic(threading.Thread):
+    """Steady requests until stopped; every answer is kept."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self.url = url
+        self.ended = threading.Event()
+        self.answers: list[dict[str, Any]] = []
+        self.failures: list[str] = []
+
+    def run(self) -> None:
+        with httpx2.Client(base_url=self.url, timeout=30) as client:
+            i = 0
+            while not self.ended.is_set():
+                i += 1
+                answer = client.post("/v1/predictions", json={"channel": "@town", "post_id": 30 + i % 25})
+                if answer.status_code == 200:
+                    self.answers.append(answer.json())
+                else:
+                    self.failures.append(answer.text)
+                time.sleep(0.02)
+
+    def since(self, moment: int) -> list[str]:
+        return [answer["arm"] for answer in self.answers[moment:]]
+
+
+def wait_for(ready: Any, timeout_s: float = 30) -> None:
+    end = time.monotonic() + timeout_s
+    while not ready():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+def test_a_trial_its_death_and_a_promotion_without_a_failed_request(world: World, http: str) -> None:
+    from ray import serve
+
+    from serve_apps.canary import CanaryFactory, canary_name
+    from serve_apps.predictor.app import PredictorParts, build_predictor
+
+    settings = Settings(tick_s=0.5)
+    splits, log = SplitStore(world.database), PredictionLog(world.database)
+    splits.write(world.split(), world.clock)
+    parts = PredictorParts(world.database, world.artifacts, settings, world.clock)
+    predictor = serve.run(build_predictor(parts, num_cpus=0.1), name="predictor", route_prefix="/v1/predictions")
+    answer = httpx2.post(f"{http}/v1/predictions", json={"channel": "@town", "post_id": 55, "key": "k"}, timeout=30)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["arm"] == "stable"
+    again = httpx2.post(
+        f"{http}/v1/predictions", json={"channel": "@town", "post_id": 55}, headers={"Idempotency-Key": "k"}
+    )
+    assert again.json() == answer.json()
+    settled = httpx2.get(f"{http}/v1/predictions/{answer.json()['id']}").json()
+    assert settled == {"prediction": answer.json(), "outcomes": []}
+
+    def tell(split: TrafficSplit) -> SplitReport:
+        splits.write(split, world.clock)
+        return predictor.broadcast("apply_split", split).results(timeout_s=10)[0]  # type: ignore[no-any-return]
+
+    build = CanaryFactory(world.database, world.artifacts, actor_options={"num_cpus": 0.1})
+    canary = serve.run(build("engagement", 2), name=canary_name("engagement", 2), route_prefix=None)
+    traffic = Traffic(http)
+    traffic.start()
+    tell(world.split(epoch=2, canary=2, weight=0.0, shadow=True))
+    wait_for(lambda: predictor.split_report.remote().result(timeout_s=10).canary_ready)
+    report = tell(world.split(epoch=3, canary=2, weight=1.0, shadow=True))
+    assert (report.epoch, report.weight) == (3, 1.0)
+    seen = len(traffic.answers)
+    wait_for(lambda: "canary" in traffic.since(seen))
+    assert log.shadow_counts("engagement", 2, 0)[0].n > 0
+
+    os.kill(canary.pid.remote().result(timeout_s=10), signal.SIGKILL)
+    killed = len(traffic.answers)
+    wait_for(lambda: "rescued" in traffic.since(killed))
+    wait_for(lambda: predictor.split_report.remote().result(timeout_s=10).canary_ready, 60)
+
+    refused = predictor.broadcast("apply_split", world.split(epoch=1)).results(timeout_s=10)[0]
+    assert refused.epoch == 3
+    tell(world.split(epoch=4, stable=2))
+    wait_for(lambda: predictor.split_report.remote().result(timeout_s=10).epoch == 4)
+    promoted = len(traffic.answers)
+    wait_for(lambda: len(traffic.answers) > promoted + 5)
+    assert {(a["arm"], a["version"]) for a in traffic.answers[promoted + 1 :]} == {("stable", 2)}
+    serve.delete(canary_name("engagement", 2))
+    traffic.ended.set()
+    traffic.join(30)
+    assert traffic.failures == []
+
+
+def test_a_corrupt_version_never_becomes_ready(world: World, http: str) -> None:
+    from ray import serve
+
+    from serve_apps.canary import CanaryFactory, canary_name
+
+    store: ArtifactStore = replace(world.artifacts)
+    for path in [p for p in Path(store.url).rglob("*") if p.is_file()]:
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    build = CanaryFactory(world.database, store, actor_options={"num_cpus": 0.1})
+    with pytest.raises(RuntimeError):
+        serve.run(build("engagement", 2), name=canary_name("engagement", 2), route_prefix=None)
+    status = serve.status().applications[canary_name("engagement", 2)]
+    assert "ArtifactCorrupt" in status.message + "".join(d.message for d in status.deployments.values())

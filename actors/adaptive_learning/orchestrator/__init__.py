@@ -1,0 +1,1 @@
+"""Drives the loop: watches, diagnoses, has versions trained, validated and rolled out."""

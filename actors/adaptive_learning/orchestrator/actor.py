@@ -1,0 +1,247 @@
+"""The driver orchestrator: one tick does what is due; everything it knows is in the database."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from actors.adaptive_learning.deployment.controller import Controller
+from actors.adaptive_learning.orchestrator.steps import Steps, Waiting
+from actors.adaptive_learning.orchestrator.triggers import decide
+from core.clock import HOUR, Clock
+from core.errors import AnalyticBotError, InsufficientData, InvalidInput, NoData, ServiceUnavailable
+from core.protocols import (
+    AnomalyService,
+    DriftService,
+    FeedbackService,
+    LearningService,
+    MonitoringService,
+    VersioningService,
+)
+from core.protocols.traffic import TrafficActuator
+from core.schemas.health import Health
+from core.schemas.models import ModelVersion
+from core.schemas.monitoring import DriftReport
+from core.schemas.predictions import ENGAGEMENT
+from core.schemas.rollouts import RolloutConfig, RolloutEvent, RolloutStatus
+from core.schemas.workflows import ENDED, LoopStatus, Step, Trigger, Workflow
+from core.settings import Settings
+from core.store.channels import ChannelStore
+from core.store.database import Database
+from core.store.workflows import WorkflowStore
+
+log = structlog.get_logger(__name__)
+
+#: Time of the data between two comparisons of the inputs with the reference.
+DRIFT_CHECK_S = 12 * HOUR
+#: Transitions in one tick; more are left to the next, so that a tick stays short.
+TRANSITIONS_A_TICK = 4
+_OPTIONS = frozenset({"tune", "params", "strategy", "rollout", "skip_validation"})
+
+
+@dataclass
+class Orchestrator:
+    """Coordinates versioning, drift, anomaly, learning and roll-outs.
+
+    One thread at a time ticks (its own timer's or a caller's); a restart goes on from the stored workflow and roll-out.
+    """
+
+    database: Database
+    clock: Clock
+    settings: Settings
+    versioning: VersioningService
+    drift: DriftService
+    feedback: FeedbackService
+    monitoring: MonitoringService
+    learning: LearningService
+    anomaly: AnomalyService
+    actuator: TrafficActuator
+    autostart: bool = True
+
+    def __post_init__(self) -> None:
+        self._store = WorkflowStore(self.database)
+        self._channels = ChannelStore(self.database, self.settings.tenant)
+        self.controller = Controller(self.database, self.clock, self.versioning, self.actuator)
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        if self.autostart:
+            threading.Thread(target=self._run, name="tick", daemon=True).start()
+
+    # ------------------------------------------------------------ the loop
+
+    def tick(self, model: str = ENGAGEMENT) -> LoopStatus:
+        """Let the consumers catch up, move the roll-out, move the workflow or look for a trigger."""
+        with self._lock:
+            notes: list[str] = []
+            self._nudge(notes)
+            rollout = self._attempt(notes, "roll-out", lambda: self.controller.tick(model))
+            workflow = self._store.active(model)
+            if workflow is not None:
+                workflow, waiting = self._advance(workflow, notes)
+            else:
+                waiting = self._watch(model, notes)
+                workflow = self._store.latest(model)
+            champion = self.versioning.resolve(model, "champion")
+            return LoopStatus(
+                model=model,
+                champion=champion.version if champion else None,
+                workflow=workflow,
+                rollout=rollout.id if rollout else None,
+                waiting_for=waiting,
+                notes=tuple(notes),
+            )
+
+    def _run(self) -> None:
+        while not self._stop.wait(self.settings.tick_s):
+            try:
+                self.tick()
+            except AnalyticBotError as error:
+                log.warning("tick_failed", error=str(error), code=error.code)
+
+    def stop(self) -> None:
+        """End the timer."""
+        self._stop.set()
+
+    def _nudge(self, notes: list[str]) -> None:
+        for name, consumer in (("feedback", self.feedback), ("drift", self.drift), ("anomaly", self.anomaly)):
+            self._attempt(notes, name, consumer.catch_up)
+
+    def _attempt(self, notes: list[str], name: str, call: Callable[[], Any]) -> Any:
+        """A service that is restarting is asked again at the next tick; the rest of the tick goes on."""
+        try:
+            return call()
+        except ServiceUnavailable as error:
+            notes.append(f"{name}: {error}")
+            log.warning("service_unavailable", service=name, error=str(error))
+            return None
+
+    def _advance(self, workflow: Workflow, notes: list[str]) -> tuple[Workflow, str]:
+        steps = self._steps()
+        for _ in range(TRANSITIONS_A_TICK):
+            try:
+                outcome = steps.advance(workflow)
+            except ServiceUnavailable as error:
+                notes.append(str(error))
+                return workflow, str(error)
+            except AnalyticBotError as error:
+                kind = Step.STOPPED if isinstance(error, InsufficientData) else Step.FAILED
+                workflow = self._store.move(workflow, kind, f"{error.title}: {error}", {}, self.clock.now())
+                return workflow, str(error)
+            if isinstance(outcome, Waiting):
+                return workflow, outcome.on
+            workflow = self._store.move(workflow, outcome.to, outcome.reason, outcome.data, self.clock.now())
+            log.info("workflow", id=workflow.id, step=str(workflow.step), reason=outcome.reason)
+            if workflow.step in ENDED:
+                return workflow, outcome.reason
+        return workflow, f"{workflow.step} goes on"
+
+    def _watch(self, model: str, notes: list[str]) -> str:
+        champion = self.versioning.resolve(model, "champion")
+        if champion is None:
+            return "a first version: start a workflow with trigger 'bootstrap'"
+        if not self.settings.auto_train:
+            return "someone: automatic training is switched off"
+        labels = self._store.labelled_posts_since(model, champion.lineage.data_until)
+        decision = decide(
+            now=self.clock.now(),
+            champion=champion,
+            new_labels=labels,
+            drift=self._attempt(notes, "drift", lambda: self._drift(champion)),
+            last=self._store.latest(model),
+        )
+        if decision.trigger is not None:
+            # One workflow for one state of affairs: a restart in the middle does not begin a second one.
+            key = f"{decision.trigger}:v{champion.version}:{self._last_id(model)}"
+            self._store.begin(model, decision.trigger, key, Step.DIAGNOSE, decision.reason, {}, self.clock.now())
+        return decision.reason
+
+    def _last_id(self, model: str) -> str:
+        last = self._store.latest(model)
+        return last.id if last else "first"
+
+    def _drift(self, champion: ModelVersion) -> DriftReport | None:
+        """The latest report, made anew when it is older than half a day of the data's time."""
+        now = self.clock.now()
+        latest = self.drift.latest(champion.model, champion.version)
+        if latest is not None and now - latest.at < DRIFT_CHECK_S:
+            return latest
+        try:
+            return self.drift.check(champion.model, champion.version)
+        except InsufficientData:
+            return latest
+
+    def _steps(self) -> Steps:
+        return Steps(
+            clock=self.clock,
+            settings=self.settings,
+            channels=len(self._channels.channels()),
+            versioning=self.versioning,
+            drift=self.drift,
+            monitoring=self.monitoring,
+            learning=self.learning,
+            anomaly=self.anomaly,
+            controller=self.controller,
+        )
+
+    # ------------------------------------------------------------ asked from outside
+
+    def start_workflow(
+        self, model: str, trigger: Trigger, key: str, options: dict[str, object] | None = None
+    ) -> Workflow:
+        """Begin a workflow unless one is active (Refused); the same key gives the same workflow."""
+        given = dict(options or {})
+        unknown = sorted(set(given) - _OPTIONS)
+        if unknown:
+            raise InvalidInput(f"unknown option {unknown[0]!r}; known: {', '.join(sorted(_OPTIONS))}", field=unknown[0])
+        if not self._channels.channels():
+            raise NoData("there is no channel to learn from: import data first")
+        data = {name: value for name, value in given.items() if name not in ("strategy", "rollout")}
+        if given.get("strategy"):
+            data["asked_strategy"] = given["strategy"]
+        if given.get("rollout"):
+            data["config"] = given["rollout"]
+        return self._store.begin(model, trigger, key, Step.DIAGNOSE, f"asked for: {trigger}", data, self.clock.now())
+
+    def workflow(self, workflow_id: str) -> Workflow:
+        """One with its history; NotFound."""
+        return self._store.get(workflow_id)
+
+    def workflows(self, model: str) -> tuple[Workflow, ...]:
+        """Newest first, without histories."""
+        return self._store.all(model)
+
+    def start_rollout(self, model: str, version: int, config: RolloutConfig, key: str) -> RolloutStatus:
+        """Roll a registered version out; a second one queues behind the first."""
+        with self._lock:
+            return self.controller.start(model, version, config, key)
+
+    def rollout(self, rollout_id: str) -> RolloutStatus:
+        """State and evidence; NotFound."""
+        return self.controller.status(rollout_id)
+
+    def rollouts(self, model: str) -> tuple[RolloutStatus, ...]:
+        """Newest first."""
+        return self.controller.statuses(model)
+
+    def rollout_events(self, rollout_id: str) -> tuple[RolloutEvent, ...]:
+        """The audit log, oldest first."""
+        return self.controller.events(rollout_id)
+
+    def steer(self, rollout_id: str, action: str, reason: str) -> RolloutStatus:
+        """pause, resume, abort; Refused when the phase does not allow it."""
+        with self._lock:
+            return self.controller.steer(rollout_id, action, reason)
+
+    def health(self) -> Health:
+        """Read the loop's state."""
+        try:
+            active = self._store.active(ENGAGEMENT)
+        except AnalyticBotError as error:
+            return Health("orchestrator", "broken", str(error), os.getpid())
+        named = "none" if active is None else f"{active.id} at {active.step}"
+        return Health("orchestrator", "ok", f"read the active workflow of {ENGAGEMENT}: {named}", os.getpid())

@@ -1,0 +1,196 @@
+"""One step of a workflow: asks the services and says where the workflow goes next, or that it waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.adaptive_learning.deployment.controller import Controller
+from actors.adaptive_learning.orchestrator.checks import Validation, against_champion, against_rolling_median
+from core.clock import DAY, Clock
+from core.codec import from_plain
+from core.errors import InsufficientData
+from core.protocols import AnomalyService, DriftService, LearningService, MonitoringService, VersioningService
+from core.schemas.models import Strategy, TrainingRequest, TrainingTask
+from core.schemas.rollouts import Phase, RolloutConfig
+from core.schemas.workflows import Step, Workflow
+from core.settings import Settings
+
+#: With high findings in this share of the channels at once, the data is suspect, not the model.
+SUSPECT_SHARE = 0.5
+TUNE_BUDGET_S = 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """Where a workflow goes, why, and what it must remember."""
+
+    to: Step
+    reason: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing to do before something else is done."""
+
+    on: str
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The collaborators of a step. Every request carries a key made of the workflow's id: asking again is harmless."""
+
+    clock: Clock
+    settings: Settings
+    channels: int
+    versioning: VersioningService
+    drift: DriftService
+    monitoring: MonitoringService
+    learning: LearningService
+    anomaly: AnomalyService
+    controller: Controller
+
+    def advance(self, workflow: Workflow) -> Transition | Waiting:
+        """Do the present step's work."""
+        match workflow.step:
+            case Step.DIAGNOSE:
+                return self._diagnose(workflow)
+            case Step.TUNE:
+                return self._tune(workflow)
+            case Step.TRAIN:
+                return self._train(workflow)
+            case Step.VALIDATE:
+                return self._validate(workflow)
+            case Step.ROLLOUT:
+                return self._install(workflow) if workflow.trigger == "bootstrap" else self._rollout(workflow)
+            case Step.SETTLE:
+                return self._settle(workflow)
+            case _:
+                return Waiting("nothing: it has ended")
+
+    def _diagnose(self, workflow: Workflow) -> Transition | Waiting:
+        """Ask drift and anomaly what changed; data that is suspect in most channels teaches nothing."""
+        until = self.clock.now()
+        found: dict[str, Any] = {"until": until}
+        notes = []
+        champion = self.versioning.resolve(workflow.model, "champion")
+        if champion is not None:
+            found["champion"] = champion.version
+            try:
+                report = self.drift.check(workflow.model, champion.version)
+                moved = [f.feature for f in report.features if f.rejected]
+                notes.append(f"input drift {report.severity}" + (f" ({', '.join(moved[:3])})" if moved else ""))
+            except InsufficientData as gap:
+                notes.append(f"input drift not known: {gap}")
+            notes.append(self._in_service(workflow.model, champion.version))
+        recent = self.anomaly.findings(None, until - 3 * DAY)
+        strong = {finding.channel for finding in recent if finding.severity in ("high", "critical")}
+        notes.append(f"strong anomalies in {len(strong)} of {self.channels} channels in three days")
+        if self.channels >= 4 and len(strong) >= SUSPECT_SHARE * self.channels and workflow.trigger != "manual":
+            return Transition(Step.STOPPED, "; ".join(notes) + ": the data is suspect, not the model", found)
+        next_step = Step.TUNE if workflow.data.get("tune") else Step.TRAIN
+        return Transition(next_step, "; ".join(notes), found)
+
+    def _in_service(self, model: str, version: int) -> str:
+        """How the champion did, in its slice with the most outcomes."""
+        metrics = self.monitoring.summary(model, version)
+        if not metrics.quality:
+            return f"v{version}: {metrics.requests} requests, no outcomes yet"
+        most = max(metrics.quality, key=lambda q: q.n)
+        return (
+            f"v{version}: |log error| {most.mae_log:.3f}, bias {most.bias_log:+.3f}, coverage {most.coverage:.2f} "
+            f"({most.target} at {most.known_age_h} h, n {most.n})"
+        )
+
+    def _tune(self, workflow: Workflow) -> Transition | Waiting:
+        request = TrainingRequest(
+            key=f"{workflow.id}:tune",
+            model=workflow.model,
+            kind="tune",
+            until=workflow.data["until"],
+            budget_s=TUNE_BUDGET_S,
+        )
+        task = self.learning.submit(request)
+        if task.state in ("queued", "running"):
+            return Waiting(_progress("tuning", task))
+        data = {"tune_task": task.id}
+        if task.result is None or task.result.best_params is None:
+            return Transition(Step.TRAIN, f"no parameters from tuning ({task.error}): the defaults are used", data)
+        reason = f"{len(task.result.trials)} trials in {task.result.seconds:.0f} s"
+        return Transition(Step.TRAIN, reason, {**data, "params": task.result.best_params})
+
+    def _train(self, workflow: Workflow) -> Transition | Waiting:
+        champion = workflow.data.get("champion")
+        strategy = self._strategy(workflow)
+        request = TrainingRequest(
+            key=f"{workflow.id}:train:{strategy}",
+            model=workflow.model,
+            strategy=strategy,
+            until=workflow.data["until"],
+            warm_start=champion if strategy == "incremental" else None,
+            compare_with=champion,
+            params=dict(workflow.data.get("params") or {}),
+        )
+        task = self.learning.submit(request)
+        if task.state in ("queued", "running"):
+            return Waiting(_progress(f"training ({strategy})", task))
+        data = {"train_task": task.id}
+        if task.result is None or task.result.version is None:
+            return Transition(Step.STOPPED, f"no version: {task.error or task.state}", data)
+        reason = f"v{task.result.version} in {task.result.seconds:.1f} s ({strategy})"
+        return Transition(Step.VALIDATE, reason, {**data, "version": task.result.version, "strategy": strategy})
+
+    def _strategy(self, workflow: Workflow) -> Strategy:
+        asked = workflow.data.get("retry") or workflow.data.get("asked_strategy")
+        if asked is not None:
+            return from_plain(Strategy, asked)  # type: ignore[arg-type]
+        if workflow.trigger == "bootstrap":
+            return "tuned" if workflow.data.get("params") else "batch"
+        return "incremental"
+
+    def _validate(self, workflow: Workflow) -> Transition | Waiting:
+        version = self.versioning.get(workflow.model, int(workflow.data["version"]))
+        if workflow.trigger == "bootstrap":
+            checked = against_rolling_median(version.metrics, self.settings.rollout.quality_margin)
+        else:
+            checked = against_champion(version.metrics)
+        if checked.outcome is Validation.PASS or workflow.data.get("skip_validation"):
+            return Transition(Step.ROLLOUT, checked.reason)
+        if checked.outcome is Validation.WORSE and workflow.data.get("strategy") == "incremental":
+            return Transition(Step.TRAIN, f"{checked.reason}; once more from the start", {"retry": "batch"})
+        return Transition(Step.STOPPED, f"v{version.version} is not put on trial: {checked.reason}")
+
+    def _install(self, workflow: Workflow) -> Transition | Waiting:
+        """A first version has nothing to be compared with in service."""
+        version = int(workflow.data["version"])
+        self.controller.install(workflow.model, version, f"first version, workflow {workflow.id}")
+        return Transition(Step.SETTLE, f"v{version} installed without a trial: there was no version before it")
+
+    def _rollout(self, workflow: Workflow) -> Transition | Waiting:
+        version, rollout_id = int(workflow.data["version"]), workflow.data.get("rollout")
+        if rollout_id is None:
+            if not self.settings.auto_rollout and workflow.trigger != "manual":
+                return Transition(Step.STOPPED, f"roll-outs are not automatic here: v{version} waits to be started")
+            defaults = from_plain(RolloutConfig, self.settings.rollout.model_dump())
+            config = from_plain(RolloutConfig, workflow.data["config"]) if workflow.data.get("config") else defaults
+            status = self.controller.start(workflow.model, version, config, f"{workflow.id}:rollout")
+            return Transition(Step.ROLLOUT, f"roll-out of v{version} begins", {"rollout": status.id})
+        status = self.controller.status(str(rollout_id))
+        if status.phase is Phase.PROMOTED:
+            return Transition(Step.SETTLE, status.reason)
+        if status.phase in (Phase.ROLLED_BACK, Phase.HALTED):
+            return Transition(Step.STOPPED, f"{status.phase}: {status.reason}")
+        return Waiting(f"roll-out of v{version}: {status.phase}, {status.reason}")
+
+    def _settle(self, workflow: Workflow) -> Transition | Waiting:
+        """The new champion brings its own reference window."""
+        version = int(workflow.data["version"])
+        rows = self.drift.set_reference(workflow.model, version)
+        return Transition(Step.DONE, f"v{version} is champion; drift reference of {rows} rows")
+
+
+def _progress(what: str, task: TrainingTask) -> str:
+    if task.progress is None:
+        return f"{what}: {task.state}"
+    return f"{what}: epoch {task.progress.epoch} of {task.progress.epochs}, loss {task.progress.loss:.4f}"

@@ -14,7 +14,8 @@ from core.codec import from_plain, to_plain
 from core.errors import ArtifactCorrupt, InvalidInput
 from core.history import Floats
 from core.schemas.models import Signature
-from core.schemas.predictions import KNOWN_AGES_H, Target
+from core.schemas.predictions import KNOWN_AGES_H, TARGETS, Target
+from training.calibration import Calibration
 
 if TYPE_CHECKING:
     from training.network import EngagementNet
@@ -29,15 +30,14 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class EngagementModel:
-    """Network, signature and calibration.
+    """Network, signature and calibration; hidden: sizes of the network's layers; device: "cpu" or "cuda".
 
-    widen: targets x known ages, natural log; what calibration adds on both sides of the 80 % interval (negative where
-    the raw interval was too wide). hidden: sizes of the network's layers. device: "cpu" or "cuda".
+    The network answers for every target that the system knows; the signature names those that it was trained on.
     """
 
     net: EngagementNet
     signature: Signature
-    widen: Floats
+    calibration: Calibration
     hidden: tuple[int, ...]
     device: str = "cpu"
     notes: dict[str, Any] = field(default_factory=dict)
@@ -49,17 +49,12 @@ class EngagementModel:
         cannot be asked, and the answer is NaN too). Raises InvalidInput for rows of another width.
         """
         residuals = self.residuals(x)
-        place = {name: i for i, name in enumerate(self.signature.targets)}
-        return {t: np.exp(logs[:, None] + residuals[:, place[t]]) for t, logs in base.items() if t in place}
+        known = [t for t in base if t in self.signature.targets]
+        return {t: np.exp(base[t][:, None] + residuals[:, TARGETS.index(t)]) for t in known}
 
     def residuals(self, x: Rows) -> Floats:
-        """Calibrated quantiles of log(views) - base: n x T x 3, never crossing."""
-        raw = self.raw(x)
-        ages = self._ages(x)
-        wider = self.widen[:, ages].T
-        low = np.minimum(raw[:, :, 0] - wider, raw[:, :, 1])
-        high = np.maximum(raw[:, :, 2] + wider, raw[:, :, 1])
-        return np.stack([low, raw[:, :, 1], high], axis=2)
+        """Calibrated quantiles of log(views) - base: n x len(TARGETS) x 3, never crossing."""
+        return self.calibration.apply(self.raw(x), self._ages(x))
 
     def raw(self, x: Rows) -> Floats:
         """The network's own quantiles, before calibration."""
@@ -68,9 +63,8 @@ class EngagementModel:
         expected = len(self.signature.features)
         if x.ndim != 2 or x.shape[1] != expected:
             raise InvalidInput(f"rows must be n x {expected}, not {'x'.join(map(str, x.shape))}", field="features")
-        with torch.inference_mode():
-            out = self.net(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).to(self.device))
-        result: Floats = out.cpu().numpy().astype(float)
+        rows = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).to(self.device)
+        result: Floats = self.net.quantiles(rows).cpu().numpy().astype(float)
         return result
 
     def _ages(self, x: Rows) -> NDArray[np.intp]:
@@ -91,7 +85,8 @@ class EngagementModel:
             "format": FORMAT,
             "signature": to_plain(self.signature),
             "hidden": list(self.hidden),
-            "widen": self.widen.tolist(),
+            "trust": self.calibration.trust.tolist(),
+            "widen": self.calibration.widen.tolist(),
             "notes": self.notes,
         }
         golden: dict[str, NDArray[Any]] = {"x": np.ascontiguousarray(golden_x), "residuals": self.residuals(golden_x)}
@@ -112,12 +107,13 @@ class EngagementModel:
             signature = from_plain(Signature, header["signature"])
             hidden = tuple(int(size) for size in header["hidden"])
             net = _network(signature, hidden, files[WEIGHTS], device)
-            widen = np.array(header["widen"], dtype=float).reshape(len(signature.targets), len(KNOWN_AGES_H))
+            shape = (len(TARGETS), len(KNOWN_AGES_H))
+            trust, widen = (np.array(header[name], dtype=float).reshape(shape) for name in ("trust", "widen"))
         except ArtifactCorrupt:
             raise
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise ArtifactCorrupt(f"the artifact does not hold an engagement model: {error!r}") from error
-        return cls(net, signature, widen, hidden, device, header["notes"])
+        return cls(net, signature, Calibration(trust, widen), hidden, device, header["notes"])
 
     def check_golden(self, files: Mapping[str, bytes]) -> None:
         """Compute the stored predictions again; ArtifactCorrupt when they differ by more than GOLDEN_TOLERANCE."""
@@ -142,7 +138,7 @@ def _network(signature: Signature, hidden: tuple[int, ...], weights: bytes, devi
 
     # Built without memory, so that no random weights are drawn only to be overwritten.
     with torch.device("meta"):
-        net = EngagementNet(len(signature.features), len(signature.targets), hidden)
+        net = EngagementNet(len(signature.features), len(TARGETS), hidden)
     try:
         net.load_state_dict(load(weights), assign=True)
     except SafetensorError as error:

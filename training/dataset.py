@@ -1,0 +1,244 @@
+"""Training rows of many channels: what was known, what it led to, and how rows are parted by time without leaks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import InsufficientData, NoData
+from core.history import NEVER, ChannelHistory, Floats, Ints
+from core.schemas.predictions import KNOWN_AGES_H, TARGETS, Target
+from training.features import FEATURES, FeatureBuilder, FeatureRow, predictable
+from training.levels import leaders
+
+#: Fewer posts with a measured target than this teach nothing that the rolling median does not know.
+LEAST_POSTS = 60
+#: Share of the posts, the newest, on which a version is judged.
+HOLDOUT = 0.22
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Rows in order of publication (then channel, post, age).
+
+    Shapes: n rows, F features, T = len(TARGETS) targets. Logarithms are natural; NaN: not known or not to be asked.
+    """
+
+    x: NDArray[np.float32]  # n x F
+    base: Floats  # n x T, what a prediction starts from
+    level: Floats  # n x T, the channel's rolling median
+    actual: Floats  # n x T, log of the measured value
+    known_at: Ints  # n x T, when it was measured (NEVER: not yet)
+    weight: Floats  # n
+    channel: Ints  # n
+    post_id: Ints  # n
+    published_at: Ints  # n
+    as_of: Ints  # n, the moment of the prediction
+    known_age: Ints  # n, hours
+
+    def __len__(self) -> int:
+        return len(self.post_id)
+
+    @property
+    def residual(self) -> Floats:
+        """What is left to learn: log(measured) - base (n x T)."""
+        return self.actual - self.base
+
+    @property
+    def posts(self) -> Ints:
+        """A number for each row, the same for rows of one post (n)."""
+        _, number = np.unique(np.stack([self.channel, self.post_id], axis=1), axis=0, return_inverse=True)
+        result: Ints = np.asarray(number, dtype=np.int64).reshape(-1)
+        return result
+
+    @property
+    def n_posts(self) -> int:
+        """How many different posts."""
+        return int(self.posts.max()) + 1 if len(self) else 0
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Targets with at least one measured value."""
+        return tuple(t for i, t in enumerate(TARGETS) if np.isfinite(self.residual[:, i]).any())
+
+    def take(self, rows: Mask | Ints) -> Dataset:
+        """Some of the rows."""
+        return Dataset(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    def answered(self) -> Dataset:
+        """Only rows with a measured target."""
+        return self.take(np.flatnonzero(np.isfinite(self.residual).any(axis=1)))
+
+    def known_by(self, moment: int) -> Dataset:
+        """Only targets measured before a moment, and rows that have one."""
+        early = self.known_at < moment
+        masked = replace(
+            self, actual=np.where(early, self.actual, np.nan), known_at=np.where(early, self.known_at, NEVER)
+        )
+        return masked.answered()
+
+    def sha256(self) -> str:
+        """Hash of all rows; names the data in a version's lineage."""
+        digest = hashlib.sha256()
+        for f in fields(self):
+            array = np.ascontiguousarray(getattr(self, f.name))
+            digest.update(f"{f.name}{array.dtype}{array.shape}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Rows before a moment, whose targets were measured before it too, and rows published from it on."""
+
+    before: Dataset
+    after: Dataset
+    moment: int
+
+
+def build(histories: Iterable[ChannelHistory], until: int, *, since: int | None = None) -> Dataset:
+    """Rows of every post and known age whose target was measured by `until`; nothing known later is used.
+
+    since: leave posts published earlier out (they still make the levels). Posts of an album count once.
+    Raises NoData without any post, InsufficientData below LEAST_POSTS posts with a measured target.
+    """
+    parts, posts = [], 0
+    for history in histories:
+        posts += history.n
+        parts += _rows(history, until, since)
+    if posts == 0:
+        raise NoData("no posts are stored: import a channel first")
+    data = _stack(parts)
+    if data.n_posts < LEAST_POSTS:
+        raise InsufficientData("too few posts with measured views to learn from", needed=LEAST_POSTS, have=data.n_posts)
+    return data
+
+
+def split_at(data: Dataset, moment: int) -> Split:
+    """Part at a moment. Purged: no row before uses a target that was measured at the moment or later."""
+    return Split(data.known_by(moment), data.take(data.published_at >= moment), moment)
+
+
+def split_share(data: Dataset, share: float = HOLDOUT) -> Split:
+    """Part so that about the newest `share` of the posts comes after."""
+    _, first = np.unique(data.posts, return_index=True)
+    return split_at(data, int(np.quantile(data.published_at[first], 1 - share, method="higher")))
+
+
+def to_parquet(data: Dataset) -> bytes:
+    """The rows as a Parquet file: one column a feature, `base_<target>`, `actual_<target>`, ..."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, NDArray[Any]] = {name: data.x[:, i] for i, name in enumerate(FEATURES)}
+    for f in fields(Dataset)[1:]:
+        array = getattr(data, f.name)
+        if array.ndim == 1:
+            columns[f".{f.name}"] = array
+        else:
+            columns |= {f".{f.name}.{target}": array[:, i] for i, target in enumerate(TARGETS)}
+    sink = BytesIO()
+    pq.write_table(pa.table(columns), sink)
+    return sink.getvalue()
+
+
+def from_parquet(blob: bytes) -> Dataset:
+    """The rows that `to_parquet` wrote."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(BytesIO(blob))
+    names = set(table.column_names)
+
+    def column(name: str) -> NDArray[Any]:
+        return np.asarray(table.column(name).to_numpy())
+
+    arrays: dict[str, Any] = {"x": np.stack([column(name) for name in FEATURES], axis=1)}
+    for f in fields(Dataset)[1:]:
+        single = f".{f.name}" in names
+        arrays[f.name] = (
+            column(f".{f.name}") if single else np.stack([column(f".{f.name}.{target}") for target in TARGETS], axis=1)
+        )
+    return Dataset(**arrays)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    features: FeatureRow
+    channel: int
+    post_id: int
+    published_at: int
+    as_of: int
+    known_age: int
+    actual: tuple[float, ...]
+    known_at: tuple[int, ...]
+
+
+def _rows(history: ChannelHistory, until: int, since: int | None) -> list[_Row]:
+    if not history.targets:
+        return []
+    builder = FeatureBuilder(history)
+    wanted = leaders(history) & (history.published_at <= until)
+    if since is not None:
+        wanted &= history.published_at >= since
+    found = []
+    for i in np.flatnonzero(wanted):
+        for age in KNOWN_AGES_H:
+            row = _row(builder, int(i), age, until)
+            if row is not None:
+                found.append(row)
+    return found
+
+
+def _row(builder: FeatureBuilder, i: int, age: int, until: int) -> _Row | None:
+    history = builder.history
+    as_of = builder.early_known_at(i, age)
+    if as_of is None or as_of > until:
+        return None
+    actual, known_at = [np.nan] * len(TARGETS), [int(NEVER)] * len(TARGETS)
+    for target in predictable(builder.targets, age):
+        series, place = builder.target(target), TARGETS.index(target)
+        if series.known_at_of_post[i] <= until:
+            actual[place], known_at[place] = float(series.of_post[i]), int(series.known_at_of_post[i])
+    if not np.isfinite(actual).any():
+        return None
+    try:
+        features = builder.stored(i, age, as_of)
+    except InsufficientData:  # too few matured posts at that time: nothing could have been predicted either
+        return None
+    post, published = int(history.post_ids[i]), int(history.published_at[i])
+    return _Row(features, history.channel.id, post, published, as_of, age, tuple(actual), tuple(known_at))
+
+
+def _stack(rows: Sequence[_Row]) -> Dataset:
+    n, width = len(rows), len(TARGETS)
+
+    def per_target(which: str) -> Floats:
+        given = [[getattr(r.features, which).get(t, np.nan) for t in TARGETS] for r in rows]
+        return np.array(given, dtype=float).reshape(n, width)
+
+    def whole(name: str) -> Ints:
+        return np.array([getattr(r, name) for r in rows], dtype=np.int64)
+
+    data = Dataset(
+        x=np.array([r.features.vector for r in rows], dtype=np.float32).reshape(n, len(FEATURES)),
+        base=per_target("base_log"),
+        level=per_target("level_log"),
+        actual=np.array([r.actual for r in rows], dtype=float).reshape(n, width),
+        known_at=np.array([r.known_at for r in rows], dtype=np.int64).reshape(n, width),
+        weight=np.ones(n),
+        channel=whole("channel"),
+        post_id=whole("post_id"),
+        published_at=whole("published_at"),
+        as_of=whole("as_of"),
+        known_age=whole("known_age"),
+    )
+    data = data.answered()
+    return data.take(np.lexsort((data.known_age, data.post_id, data.channel, data.published_at)))

@@ -1,0 +1,157 @@
+"""One network being fitted to rows, epoch by epoch; everything random follows from its seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from core.errors import Broken
+from core.history import Floats
+from core.schemas.predictions import TARGETS
+from training.dataset import Dataset
+from training.features import FEATURES
+from training.network import EngagementNet, pinball
+
+#: Features that tell channels apart rather than posts. They stay in the vector (drift watches them), but a network that
+#: reads them learns the few channels by heart: on real channels they cost it more than they give.
+CHANNEL_MARKS = ("level", "log_subscribers", "view_rate", "spread", "log_posts_7d", "growth_30d", "log_history")
+
+
+@dataclass(frozen=True, slots=True)
+class FitParams:
+    """How a network is fitted. Defaults were chosen on time-ordered folds of real channels (bench/engagement.py)."""
+
+    hidden: tuple[int, ...] = (64, 64)
+    lr: float = 4e-4
+    weight_decay: float = 0.02
+    dropout: float = 0.2
+    batch: int = 0  # 0: a sixteenth of the rows, 128 to 1,024
+    channel_marks: bool = False  # let the network read CHANNEL_MARKS
+    anchor: float = 0.0  # L2-SP: pull towards the weights that the fit started from
+    keep: float = 0.0  # rows that the earlier normalisation counts for
+    clip: float = 4.0  # largest gradient norm
+
+
+@dataclass(slots=True)
+class Fit:
+    """A fit in progress.
+
+    rows: n rows. warm: state of an earlier network to start from (its layer sizes must be `params.hidden`). rank and
+    world: this process's share of every batch when several fit together (torch.distributed must be up).
+    """
+
+    rows: Dataset
+    params: FitParams
+    seed: int
+    warm: dict[str, Tensor] | None = None
+    rank: int = 0
+    world: int = 1
+    device: str = "cpu"
+    epochs: int = field(default=0, init=False)
+    net: EngagementNet = field(init=False)
+    optimizer: torch.optim.AdamW = field(init=False)
+    _module: nn.Module = field(init=False)
+    _data: tuple[Tensor, Tensor, Tensor] = field(init=False)
+    _anchors: list[Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        rows = self.rows
+        self._data = (
+            torch.from_numpy(rows.x),
+            torch.from_numpy(rows.residual.astype(np.float32)),
+            torch.from_numpy(rows.weight.astype(np.float32)),
+        )
+        generator = torch.Generator().manual_seed(self.seed)
+        self.net = EngagementNet(len(FEATURES), len(TARGETS), self.params.hidden, generator)
+        if self.warm is not None:
+            self.net.load_state_dict(self.warm)
+        else:
+            self.net.set_spread(torch.from_numpy(_spread(rows.residual)))
+        if not self.params.channel_marks:
+            self.net.used[[FEATURES.index(name) for name in CHANNEL_MARKS]] = 0.0
+        self.net.normalise(self._data[0], self.params.keep if self.warm is not None else 0.0)
+        self.net.to(self.device)
+        # Detached copies: an anchor that moved with its weight would pull nowhere.
+        self._anchors = [p.detach().clone() for p in self.net.parameters()]
+        self.optimizer = torch.optim.AdamW(
+            self.net.parameters(), lr=self.params.lr, weight_decay=self.params.weight_decay
+        )
+        self._module = nn.parallel.DistributedDataParallel(self.net) if self.world > 1 else self.net
+
+    def epoch(self) -> float:
+        """Pass once over the rows; returns the mean loss. Raises Broken when it is not finite."""
+        shuffle = torch.Generator().manual_seed(_mix(self.seed, self.epochs))
+        noise = torch.Generator(self.device).manual_seed(_mix(self.seed, self.epochs, self.rank + 1))
+        order = torch.randperm(len(self.rows), generator=shuffle)
+        losses = []
+        for batch in torch.split(order, self._batch()):
+            mine = batch[self.rank :: self.world]
+            # Every process must take part in every step, so a short last batch is shared by repeating rows.
+            mine = mine if len(mine) else batch[:1]
+            x, actual, weight = (part[mine].to(self.device) for part in self._data)
+            predicted = self._module(x, self.params.dropout, noise)
+            loss = pinball(predicted, actual, weight) + self.penalty()
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.params.clip)
+            self.optimizer.step()
+            losses.append(float(loss.detach()))
+        self.epochs += 1
+        mean = float(np.mean(losses))
+        if not np.isfinite(mean):
+            raise Broken(f"the loss is not finite after epoch {self.epochs}: lower lr ({self.params.lr:g})")
+        return mean
+
+    def penalty(self) -> Tensor:
+        """L2-SP: anchor x squared distance to the weights that the fit started from."""
+        if self.params.anchor == 0:
+            return torch.zeros((), device=self.device)
+        pairs = zip(self.net.parameters(), self._anchors, strict=True)
+        total: Tensor = torch.stack([(p - a.to(p.device)).pow(2).sum() for p, a in pairs]).sum()
+        return self.params.anchor * total
+
+    def quantiles(self, rows: Dataset) -> Floats:
+        """The network's quantiles of residuals for other rows (n x T x 3)."""
+        out: Floats = self.net.quantiles(torch.from_numpy(rows.x).to(self.device)).cpu().numpy().astype(float)
+        return out
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the network's state on the CPU."""
+        return {name: value.detach().cpu().clone() for name, value in self.net.state_dict().items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything needed to go on from here in another process, as flat tensors."""
+        moments = {
+            f"optimizer.{i}.{name}": value.detach().cpu().clone()
+            for i, entry in self.optimizer.state_dict()["state"].items()
+            for name, value in entry.items()
+        }
+        return {f"net.{k}": v for k, v in self.weights().items()} | moments | {"epochs": torch.tensor(self.epochs)}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from a state."""
+        self.net.load_state_dict({k.removeprefix("net."): v for k, v in state.items() if k.startswith("net.")})
+        entries: dict[int, dict[str, Any]] = {}
+        for key, value in state.items():
+            if key.startswith("optimizer."):
+                _, place, name = key.split(".")
+                entries.setdefault(int(place), {})[name] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": entries, "param_groups": groups})
+        self.epochs = int(state["epochs"])
+
+    def _batch(self) -> int:
+        return self.params.batch or int(min(max(len(self.rows) // 16, 128), 1024))
+
+
+def _spread(residual: Floats) -> Floats:
+    known = [column[np.isfinite(column)] for column in residual.T]
+    return np.array([np.quantile(np.abs(c), 0.75) if len(c) else 0.3 for c in known], dtype=np.float32)
+
+
+def _mix(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))

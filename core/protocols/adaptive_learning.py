@@ -13,7 +13,7 @@ from core.schemas.models import (
     TrainingRequest,
     TrainingTask,
 )
-from core.schemas.monitoring import DriftReport, VersionMetrics
+from core.schemas.monitoring import Degradation, DriftReport, VersionMetrics
 from core.schemas.predictions import FeedbackAck, FeedbackItem, JoinReport
 from core.schemas.rollouts import RolloutConfig, RolloutEvent, RolloutStatus
 from core.schemas.workflows import LoopStatus, Trigger, Workflow
@@ -66,6 +66,10 @@ class MonitoringService(Service, Protocol):
 
     def summary(self, model: str, version: int) -> VersionMetrics:
         """Requests, errors, latency and quality of a version since it began to answer."""
+        ...
+
+    def degradation(self, model: str, version: int, recent_days: int = 7) -> tuple[Degradation, ...]:
+        """Errors and coverage of the recent days against the days before, by target and known age."""
         ...
 
 

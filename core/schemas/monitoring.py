@@ -35,12 +35,26 @@ class VersionMetrics:
 
 
 @dataclass(frozen=True, slots=True)
+class Degradation:
+    """A figure of a version in recent days beside the days before, judged in the metric's own direction."""
+
+    metric: str
+    segment: str  # target@known age
+    verdict: Literal["worse", "better", "steady", "insufficient"]
+    before_n: int
+    recent_n: int
+    change: float | None  # recent mean - mean before
+    low: float | None  # 99 % interval of the change
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class FeatureDrift:
     """One feature's reference against the recent window."""
 
     feature: str
-    effect: float  # population stability index on reference deciles
-    p_value: float  # two-sample Kolmogorov-Smirnov
+    effect: float  # population stability index on reference deciles, less what chance alone gives at these sizes
+    p_value: float  # two-sample Kolmogorov-Smirnov, and the missing share where values are missing
     rejected: bool  # after Benjamini-Hochberg over the features
     missing_change: float  # difference of the missing share
 
@@ -55,6 +69,8 @@ class ResidualDrift:
     onset_estimate: int | None
     mean_before: float | None
     mean_after: float | None
+    stream: str | None = None  # of the last alarm: target@known age, and level (signed error) or spread (its size)
+    effect: float | None = None  # (mean_after - mean_before) in standard deviations of the reference
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,128 @@
+"""Figures of versions in service as sums in time buckets, and the part of the prediction log they are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy import Connection, and_, func, select
+
+from core.schemas.predictions import Arm
+from core.store import schema
+from core.store.database import Database
+
+
+class Point(NamedTuple):
+    """Where a sum belongs; `at` is the start of its bucket on the data's timeline."""
+
+    model: str
+    version: int
+    segment: str
+    metric: str
+    at: int
+
+
+class Sum(NamedTuple):
+    """Observations and their total: two sums of different times add up."""
+
+    n: int
+    total: float
+
+    @property
+    def mean(self) -> float:
+        """NaN without observations."""
+        return self.total / self.n if self.n else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What counting needs of a row of the prediction log."""
+
+    seq: int
+    model: str
+    version: int
+    arm: Arm
+    epoch: int
+    answered: bool
+    latency_ms: float
+    at: int
+
+
+@dataclass(frozen=True)
+class MetricStore:
+    """Sums by model, version, segment, metric and bucket."""
+
+    database: Database
+
+    def add(self, connection: Connection, sums: Mapping[Point, Sum]) -> None:
+        """Add to what is stored, in the caller's transaction (which must hold the cursor of what was counted)."""
+        if not sums:
+            return
+        table = schema.metric_point
+        new = self.database.insert(table)
+        added = new.on_conflict_do_update(
+            index_elements=[column.name for column in table.primary_key.columns],
+            set_={"n": table.c.n + new.excluded.n, "total": table.c.total + new.excluded.total},
+        )
+        # In key order, so that two writers cannot wait for each other in a circle.
+        connection.execute(added, [{**point._asdict(), **sums[point]._asdict()} for point in sorted(sums)])
+
+    def totals(self, model: str, version: int) -> dict[tuple[str, str], Sum]:
+        """Sums over all time by (segment, metric)."""
+        table = schema.metric_point
+        query = (
+            select(table.c.segment, table.c.metric, func.sum(table.c.n), func.sum(table.c.total))
+            .where(table.c.model == model, table.c.version == version)
+            .group_by(table.c.segment, table.c.metric)
+        )
+        with self.database.read() as connection:
+            return {(s, metric): Sum(int(n), float(total)) for s, metric, n, total in connection.execute(query)}
+
+    def series(self, model: str, version: int, metric: str) -> dict[str, dict[int, Sum]]:
+        """Sums of a metric by segment and bucket, in order of time."""
+        table = schema.metric_point
+        query = (
+            select(table.c.segment, table.c.at, table.c.n, table.c.total)
+            .where(table.c.model == model, table.c.version == version, table.c.metric == metric)
+            .order_by(table.c.segment, table.c.at)
+        )
+        found: dict[str, dict[int, Sum]] = {}
+        with self.database.read() as connection:
+            for segment, at, n, total in connection.execute(query):
+                found.setdefault(segment, {})[at] = Sum(n, total)
+        return found
+
+    def attempts(self, after_seq: int, limit: int = 5000) -> tuple[Attempt, ...]:
+        """The next rows of the prediction log behind a number, of every tenant."""
+        table = schema.prediction
+        query = (
+            select(table.c.seq, table.c.model, table.c.version, table.c.arm, table.c.epoch)
+            .add_columns((table.c.answer != "{}").label("answered"), table.c.latency_ms, table.c.at)
+            .where(table.c.seq > after_seq)
+            .order_by(table.c.seq)
+            .limit(limit)
+        )
+        with self.database.read() as connection:
+            return tuple(
+                Attempt(r.seq, r.model, r.version, r.arm, r.epoch, bool(r.answered), r.latency_ms, r.at)
+                for r in connection.execute(query)
+            )
+
+    def canary_of(self, model: str, epoch: int, stable: int) -> int | None:
+        """The version on trial under a split: a rescued request's row names only the version that helped out.
+
+        None where the split was over before its canary left any trace.
+        """
+        p, s, t = schema.prediction, schema.shadow_score, schema.traffic_split
+        traces = (
+            select(p.c.version).where(and_(p.c.model == model, p.c.epoch == epoch, p.c.arm == "canary")),
+            select(s.c.version).where(and_(s.c.model == model, s.c.epoch == epoch, s.c.version != stable)),
+            select(t.c.canary).where(and_(t.c.model == model, t.c.epoch == epoch, t.c.canary.is_not(None))),
+        )
+        with self.database.read() as connection:
+            for trace in traces:
+                version = connection.execute(trace.limit(1)).scalar()
+                if version is not None:
+                    return int(version)
+        return None

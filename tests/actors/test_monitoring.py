@@ -1,0 +1,234 @@
+"""Every row of the logs is counted once, on the version it belongs to; worse is worse in the metric's direction."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from actors.adaptive_learning.monitoring.actor import Monitoring
+from actors.adaptive_learning.monitoring.degradation import MINIMUM, Sample, compare
+from core.clock import DAY, HOUR, ManualClock
+from core.errors import InvalidInput
+from core.schemas.predictions import Outcome, Quantiles
+from core.store import schema
+from core.store.database import Database
+from core.store.ids import new_id
+from core.store.outcomes import OutcomeStore
+from core.store.predictions import PredictionLog, PredictionRow, ShadowRow
+
+T0 = 1_735_689_600
+
+
+def row(**changes: object) -> PredictionRow:
+    base = PredictionRow(
+        id=new_id(),
+        channel_id=1,
+        post_id=1,
+        model="engagement",
+        version=1,
+        arm="stable",
+        epoch=1,
+        known_age_h=0,
+        published_at=T0,
+        as_of=T0,
+        answer={"views_24h": Quantiles(50, 100, 200)},
+        latency_ms=4.0,
+        at=T0,
+    )
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def answered(database: Database, *rows: PredictionRow) -> tuple[PredictionRow, ...]:
+    return PredictionLog(database).append(rows)
+
+
+def measured(database: Database, prediction: PredictionRow, value: float, known_at: int = T0 + DAY) -> None:
+    targets = tuple(prediction.answer)
+    outcomes = [Outcome(prediction.id, target, value, known_at) for target in targets]
+    with database.write() as connection:
+        OutcomeStore(database).add(connection, outcomes, known_at)
+
+
+def test_requests_failures_and_latency_come_from_the_log(database: Database, clock: ManualClock) -> None:
+    answered(database, *(row(latency_ms=float(ms)) for ms in range(1, 101)), row(arm="failed", answer={}))
+    summary = Monitoring(database, clock).summary("engagement", 1)
+    assert (summary.requests, summary.errors, summary.matured) == (101, 1, 0)
+    assert summary.latency_ms_p50 == pytest.approx(50, rel=0.03)
+    assert summary.latency_ms_p95 == pytest.approx(95, rel=0.03)
+    assert summary.quality == ()
+
+
+def test_a_version_that_never_answered_has_no_figures(database: Database, clock: ManualClock) -> None:
+    summary = Monitoring(database, clock).summary("engagement", 9)
+    assert (summary.requests, summary.latency_ms_p50, summary.quality) == (0, None, ())
+
+
+@pytest.mark.parametrize("trace", ["answer", "shadow", "split"])
+def test_a_rescue_is_a_failure_of_the_version_on_trial(database: Database, clock: ManualClock, trace: str) -> None:
+    (first,) = answered(database, row(arm="canary", version=2, epoch=7) if trace == "answer" else row(epoch=7))
+    if trace == "shadow":
+        PredictionLog(database).add_shadows([ShadowRow(first.id, "engagement", 2, 7, None, 1.0, "timeout")])
+    if trace == "split":
+        split = {"model": "engagement", "epoch": 7, "stable": 1, "canary": 2, "weight": 0.1, "shadow": True}
+        with database.write() as connection:
+            leases = {"lease_s": 1, "abandon_s": 1, "renewals": 1, "updated_at": T0}
+            connection.execute(schema.traffic_split.insert().values(**split, **leases))
+    both = row(arm="rescued", epoch=7, answer={})
+    answered(database, row(arm="rescued", epoch=7), both, row(arm="failed", epoch=7, answer={}))
+    monitoring = Monitoring(database, clock)
+    stable, canary = monitoring.summary("engagement", 1), monitoring.summary("engagement", 2)
+    assert canary.errors == 2
+    assert canary.requests == 2 + (trace == "answer")
+    assert (stable.requests, stable.errors) == (2 + (trace != "answer"), 1)
+
+
+def test_a_rescue_of_a_forgotten_trial_counts_for_nobody_else(database: Database, clock: ManualClock) -> None:
+    answered(database, row(arm="rescued", epoch=3))
+    summary = Monitoring(database, clock).summary("engagement", 1)
+    assert (summary.requests, summary.errors, summary.latency_ms_p50) == (1, 0, None)
+
+
+def test_quality_is_measured_by_target_and_age(database: Database, clock: ManualClock) -> None:
+    low, high, wide, early = answered(database, row(), row(), row(), row(known_age_h=4))
+    for prediction, value in ((low, 80), (high, 125), (wide, 1000), (early, 100)):
+        measured(database, prediction, value)
+    summary = Monitoring(database, clock).summary("engagement", 1)
+    at_once, later = summary.quality
+    assert (at_once.target, at_once.known_age_h, at_once.n) == ("views_24h", 0, 3)
+    assert at_once.mae_log == pytest.approx((2 * math.log(1.25) + math.log(10)) / 3)
+    assert at_once.bias_log == pytest.approx(-math.log(10) / 3)
+    assert at_once.coverage == pytest.approx(2 / 3)
+    assert (later.known_age_h, later.mae_log, later.coverage) == (4, 0, 1)
+    assert summary.matured == 4
+
+
+def test_an_answer_given_when_the_value_was_known_says_nothing_of_quality(
+    database: Database, clock: ManualClock
+) -> None:
+    (late,) = answered(database, row(as_of=T0 + 2 * DAY))
+    measured(database, late, 100)
+    summary = Monitoring(database, clock).summary("engagement", 1)
+    assert (summary.matured, summary.quality) == (1, ())
+
+
+def test_a_prediction_matures_once_however_many_targets_it_has(database: Database, clock: ManualClock) -> None:
+    both = {"views_24h": Quantiles(50, 100, 200), "views_72h": Quantiles(50, 100, 200)}
+    (prediction,) = answered(database, row(answer=both))
+    measured(database, prediction, 100)
+    summary = Monitoring(database, clock).summary("engagement", 1)
+    assert summary.matured == 1
+    assert len(summary.quality) == 2
+
+
+def test_figures_go_on_where_they_were_after_a_restart(database: Database, clock: ManualClock) -> None:
+    (one,) = answered(database, row())
+    measured(database, one, 150)
+    Monitoring(database, clock).summary("engagement", 1)
+    (two,) = answered(database, row(latency_ms=6))
+    measured(database, two, 50)
+    fresh = Monitoring(database, clock)
+    assert fresh.catch_up() == 2
+    summary = fresh.summary("engagement", 1)
+    assert (summary.requests, summary.matured, summary.quality[0].n) == (2, 2, 2)
+    assert fresh.catch_up() == 0
+
+
+def test_a_count_that_dies_before_its_commit_is_made_again(database: Database, clock: ManualClock) -> None:
+    answered(database, row(), row())
+    dying = Monitoring(database, clock)
+
+    dying._points = _Dying(dying._points)  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        dying.summary("engagement", 1)
+    assert Monitoring(database, clock).summary("engagement", 1).requests == 2
+
+
+def test_two_monitors_at_once_count_each_row_once(database: Database, clock: ManualClock) -> None:
+    answered(database, *(row() for _ in range(40)))
+    monitors = [Monitoring(database, clock) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda m: m.catch_up(), monitors))
+    assert monitors[0].summary("engagement", 1).requests == 40
+
+
+def fill(database: Database, day: int, errors: np.ndarray) -> None:
+    rows = answered(database, *(row(as_of=T0, at=T0) for _ in errors))
+    for prediction, error in zip(rows, errors, strict=True):
+        measured(database, prediction, 100 * math.exp(error), T0 + day * DAY + HOUR)
+
+
+def test_rising_errors_are_a_degradation_and_falling_ones_are_not(sqlite_database: Database) -> None:
+    rng = np.random.default_rng(3)
+    usual, bad = rng.normal(0, 0.2, 120), rng.normal(0, 0.6, 120)
+    fill(sqlite_database, 1, usual)
+    fill(sqlite_database, 12, bad)
+    clock = ManualClock(time=T0 + 13 * DAY)
+    error, coverage = Monitoring(sqlite_database, clock).degradation("engagement", 1)
+    assert (error.metric, error.segment, error.verdict) == ("mae_log", "views_24h@0", "worse")
+    assert error.change is not None
+    assert error.change > 0.2
+    assert (coverage.metric, coverage.verdict) == ("coverage", "worse")
+    fill(sqlite_database, 30, usual)
+    clock.time = T0 + 31 * DAY
+    verdicts = {d.metric: d.verdict for d in Monitoring(sqlite_database, clock).degradation("engagement", 1)}
+    assert verdicts == {"mae_log": "better", "coverage": "steady"}  # 10 % more hits are within the margin
+
+
+def test_a_few_recent_outcomes_say_nothing(sqlite_database: Database) -> None:
+    fill(sqlite_database, 1, np.zeros(60))
+    fill(sqlite_database, 12, np.full(MINIMUM - 1, 2.0))
+    clock = ManualClock(time=T0 + 13 * DAY)
+    verdicts = {d.verdict for d in Monitoring(sqlite_database, clock).degradation("engagement", 1)}
+    assert verdicts == {"insufficient"}
+    with pytest.raises(InvalidInput, match="recent_days"):
+        Monitoring(sqlite_database, clock).degradation("engagement", 1, 0)
+
+
+def test_the_same_change_is_judged_by_the_direction_of_its_metric() -> None:
+    before, now = Sample(500, 0.5, 0.01), Sample(500, 0.7, 0.01)
+    assert compare("mae_log", "s", before, now, 0.1).verdict == "worse"
+    assert compare("mae_log", "s", now, before, 0.1).verdict == "better"
+    assert compare("coverage", "s", before, now, 0.1).verdict == "better"
+    assert compare("coverage", "s", now, before, 0.1).verdict == "worse"
+
+
+def test_a_tiny_change_of_very_many_observations_is_steady() -> None:
+    before, now = Sample(10**6, 0.200, 0.01), Sample(10**6, 0.203, 0.01)
+    assert compare("mae_log", "s", before, now, 0.1).verdict == "steady"
+
+
+def test_equal_data_is_seldom_called_worse() -> None:
+    rng = np.random.default_rng(0)
+    worse = 0
+    for _ in range(400):
+        a, b = np.abs(rng.normal(0, 0.3, (2, 200)))
+        samples = [Sample.of_sums(200, float(x.sum()), float((x**2).sum())) for x in (a, b)]
+        worse += compare("mae_log", "s", *samples, margin=0.0).verdict == "worse"
+    assert worse <= 8  # half of the 1 % interval's misses, 2 expected
+
+
+def test_health_counts_and_says_broken_without_a_database(
+    sqlite_database: Database, clock: ManualClock, tmp_path: object
+) -> None:
+    answered(sqlite_database, row())
+    health = Monitoring(sqlite_database, clock).health()
+    assert (health.status, health.did, health.details["attempts"]) == ("ok", "counted 1 new rows", 1)
+    assert Monitoring(Database(f"sqlite:///{tmp_path}/nothing.db"), clock).health().status == "broken"
+
+
+class _Dying:
+    """A metric store whose process ends in the middle of a transaction, after the sums were written."""
+
+    def __init__(self, store: object) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def add(self, *args: object) -> None:
+        self._store.add(*args)  # type: ignore[attr-defined]
+        raise KeyboardInterrupt

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from actors.adaptive_learning.orchestrator.checks import Validation, against_champion, against_rolling_median
+from actors.adaptive_learning.orchestrator.triggers import COOL_DOWN_S, ENOUGH_NEW_LABELS, LEAST_NEW_LABELS, decide
+from core.clock import DAY
+from core.errors import Conflict, NotFound, Refused
+from core.schemas.models import Evaluation, Lineage, ModelVersion, PairedComparison, Score, Signature
+from core.schemas.monitoring import DriftReport, ResidualDrift
+from core.schemas.workflows import Step, Workflow
+from core.store.database import Database
+from core.store.workflows import WorkflowStore
+
+NOW = 1_740_000_000
+CHAMPION = ModelVersion(
+    model="engagement",
+    version=3,
+    sha256="0" * 64,
+    signature=Signature(("a",), ("views_24h",), "1"),
+    params={},
+    metrics=None,
+    lineage=Lineage(None, NOW - 60 * DAY, NOW - 10 * DAY, 500, "0" * 64, "test", 7, "batch"),
+    created_at=NOW - 10 * DAY,
+)
+
+
+def _residuals(alarms: int) -> DriftReport:
+    moved = ResidualDrift(
+        n=200, alarms=alarms, last_alarm_at=NOW, onset_estimate=NOW - DAY, mean_before=0.0, mean_after=0.3
+    )
+    return DriftReport("engagement", 3, NOW, 500, 200, "none", residuals=moved)
+
+
+def _ended(trigger: str, ago: int) -> Workflow:
+    return Workflow("w", "engagement", trigger, Step.DONE, {}, NOW - ago - DAY, NOW - ago)  # type: ignore[arg-type]
+
+
+def test_drift_of_the_errors_starts_a_retraining_and_says_how_far_they_moved() -> None:
+    decision = decide(now=NOW, champion=CHAMPION, new_labels=40, drift=_residuals(1), last=None)
+    assert decision.trigger == "drift"
+    assert "+0.300" in decision.reason
+
+
+def test_drift_of_the_inputs_alone_starts_nothing() -> None:
+    report = replace(_residuals(0), severity="high")
+    assert decide(now=NOW, champion=CHAMPION, new_labels=40, drift=report, last=None).trigger is None
+
+
+def test_enough_new_outcomes_are_a_reason_by_themselves() -> None:
+    assert decide(now=NOW, champion=CHAMPION, new_labels=ENOUGH_NEW_LABELS, drift=None, last=None).trigger == "outcomes"
+    assert decide(now=NOW, champion=CHAMPION, new_labels=ENOUGH_NEW_LABELS - 1, drift=None, last=None).trigger is None
+
+
+def test_what_is_enough_grows_with_what_the_champion_learned_from() -> None:
+    learned = replace(CHAMPION, lineage=replace(CHAMPION.lineage, rows=10_000))
+    assert decide(now=NOW, champion=learned, new_labels=599, drift=None, last=None).trigger is None
+    assert decide(now=NOW, champion=learned, new_labels=600, drift=None, last=None).trigger == "outcomes"
+
+
+def test_too_few_new_outcomes_teach_nothing_even_in_drift() -> None:
+    few = LEAST_NEW_LABELS - 1
+    assert decide(now=NOW, champion=CHAMPION, new_labels=few, drift=_residuals(1), last=None).trigger is None
+
+
+def test_a_workflow_cools_down_but_not_after_the_first_version() -> None:
+    arguments = {"now": NOW, "champion": CHAMPION, "new_labels": 100, "drift": None}
+    assert decide(**arguments, last=_ended("outcomes", COOL_DOWN_S - 1)).trigger is None  # type: ignore[arg-type]
+    assert decide(**arguments, last=_ended("outcomes", COOL_DOWN_S)).trigger == "outcomes"  # type: ignore[arg-type]
+    assert decide(**arguments, last=_ended("bootstrap", 0)).trigger == "outcomes"  # type: ignore[arg-type]
+
+
+def _evaluation(verdict: str | None, ours: float = 0.1, usual: float = 0.1) -> Evaluation:
+    score = Score("views_24h", 0, 50, ours, ours - 0.01, ours + 0.01, 0.6, 0.8)
+    versus = None if verdict is None else PairedComparison(50, 0.01, -0.02, 0.04, verdict, 0.05)  # type: ignore[arg-type]
+    return Evaluation(NOW - DAY, NOW, {"model": (score,), "rolling_median": (replace(score, mae_log=usual),)}, versus)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome"),
+    [
+        ("better", Validation.PASS),
+        ("not_worse", Validation.PASS),
+        ("undecided", Validation.PASS),
+        ("worse", Validation.WORSE),
+        (None, Validation.UNKNOWN),
+    ],
+)
+def test_only_a_version_that_is_certainly_worse_is_kept_from_trial(verdict: str | None, outcome: Validation) -> None:
+    assert against_champion(_evaluation(verdict)).outcome is outcome
+
+
+def test_a_first_version_must_hold_its_own_against_the_rolling_median() -> None:
+    assert against_rolling_median(_evaluation(None, 0.12, 0.10), 0.05).outcome is Validation.PASS
+    assert against_rolling_median(_evaluation(None, 0.16, 0.10), 0.05).outcome is Validation.WORSE
+    assert against_rolling_median(None, 0.05).outcome is Validation.UNKNOWN
+
+
+def test_a_workflow_is_begun_once_per_key_and_one_at_a_time(database: Database) -> None:
+    store = WorkflowStore(database)
+    first = store.begin("engagement", "manual", "k1", Step.DIAGNOSE, "asked", {"tune": True}, NOW)
+    assert store.begin("engagement", "manual", "k1", Step.DIAGNOSE, "asked", {}, NOW + 5) == first
+    with pytest.raises(Refused, match=first.id):
+        store.begin("engagement", "manual", "k2", Step.DIAGNOSE, "asked", {}, NOW)
+    assert store.begin("other", "manual", "k3", Step.DIAGNOSE, "asked", {}, NOW).model == "other"
+
+
+def test_transitions_are_kept_in_order_and_a_stale_one_is_refused(database: Database) -> None:
+    store = WorkflowStore(database)
+    begun = store.begin("engagement", "drift", "k", Step.DIAGNOSE, "drift", {"a": 1}, NOW)
+    moved = store.move(begun, Step.TRAIN, "looks right", {"b": 2}, NOW + 1)
+    assert moved.data == {"a": 1, "b": 2}
+    with pytest.raises(Conflict):
+        store.move(begun, Step.TRAIN, "again", {}, NOW + 2)
+    ended = store.move(moved, Step.STOPPED, "worse", {}, NOW + 3)
+    assert [(e.from_step, e.to_step) for e in ended.events] == [
+        (None, Step.DIAGNOSE),
+        (Step.DIAGNOSE, Step.TRAIN),
+        (Step.TRAIN, Step.STOPPED),
+    ]
+    assert store.active("engagement") is None
+    assert store.latest("engagement") == ended
+    with pytest.raises(NotFound):
+        store.get("nothing")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from io import BytesIO
 from typing import Any
@@ -104,16 +104,16 @@ class Split:
     moment: int
 
 
-def build(histories: Iterable[ChannelHistory], until: int, *, since: int | None = None) -> Dataset:
+def build(histories: Sequence[ChannelHistory], until: int, *, only: Sequence[Mask] | None = None) -> Dataset:
     """Rows of every post and known age whose target was measured by `until`; nothing known later is used.
 
-    since: leave posts published earlier out (they still make the levels). Posts of an album count once.
+    only: for each history the posts to make rows of (the others still make the levels). Posts of an album count once.
     Raises NoData without any post, InsufficientData below LEAST_POSTS posts with a measured target.
     """
     parts, posts = [], 0
-    for history in histories:
+    for number, history in enumerate(histories):
         posts += history.n
-        parts += _rows(history, until, since)
+        parts += _rows(history, until, None if only is None else only[number])
     if posts == 0:
         raise NoData("no posts are stored: import a channel first")
     data = _stack(parts)
@@ -181,13 +181,13 @@ class _Row:
     known_at: tuple[int, ...]
 
 
-def _rows(history: ChannelHistory, until: int, since: int | None) -> list[_Row]:
+def _rows(history: ChannelHistory, until: int, only: Mask | None) -> list[_Row]:
     if not history.targets:
         return []
     builder = FeatureBuilder(history)
     wanted = leaders(history) & (history.published_at <= until)
-    if since is not None:
-        wanted &= history.published_at >= since
+    if only is not None:
+        wanted &= only
     found = []
     for i in np.flatnonzero(wanted):
         for age in KNOWN_AGES_H:

@@ -72,6 +72,12 @@ class EngagementModel:
         ages: NDArray[np.intp] = np.argmax(x[:, columns], axis=1)
         return ages
 
+    def weights(self) -> bytes:
+        """The network's state as safetensors: what a warm start begins from."""
+        from safetensors.torch import save
+
+        return save({name: value.detach().cpu().contiguous() for name, value in self.net.state_dict().items()})
+
     def to_artifact(self, golden_x: Rows, reference: bytes | None = None) -> dict[str, bytes]:
         """Files of the artifact.
 
@@ -80,7 +86,6 @@ class EngagementModel:
         """
         from safetensors.numpy import save
 
-        state = {name: value.detach().cpu().numpy() for name, value in self.net.state_dict().items()}
         header = {
             "format": FORMAT,
             "signature": to_plain(self.signature),
@@ -91,7 +96,7 @@ class EngagementModel:
         }
         golden: dict[str, NDArray[Any]] = {"x": np.ascontiguousarray(golden_x), "residuals": self.residuals(golden_x)}
         files = {
-            WEIGHTS: save(state),
+            WEIGHTS: self.weights(),
             HEADER: json.dumps(header, sort_keys=True, indent=1).encode(),
             GOLDEN: save(golden),
         }
@@ -106,7 +111,7 @@ class EngagementModel:
                 raise ArtifactCorrupt(f"model format {header['format']} is not {FORMAT}: train the model again")
             signature = from_plain(Signature, header["signature"])
             hidden = tuple(int(size) for size in header["hidden"])
-            net = _network(signature, hidden, files[WEIGHTS], device)
+            net = _network(hidden, files[WEIGHTS], device, len(signature.features))
             shape = (len(TARGETS), len(KNOWN_AGES_H))
             trust, widen = (np.array(header[name], dtype=float).reshape(shape) for name in ("trust", "widen"))
         except ArtifactCorrupt:
@@ -129,7 +134,21 @@ class EngagementModel:
             raise ArtifactCorrupt(f"the model does not reproduce its stored predictions (off by {worst:.2g})")
 
 
-def _network(signature: Signature, hidden: tuple[int, ...], weights: bytes, device: str) -> EngagementNet:
+def model_of(
+    weights: bytes,
+    signature: Signature,
+    calibration: Calibration,
+    hidden: tuple[int, ...],
+    notes: dict[str, Any] | None = None,
+    device: str = "cpu",
+) -> EngagementModel:
+    """A model of fitted weights (safetensors)."""
+    return EngagementModel(
+        _network(hidden, weights, device, len(signature.features)), signature, calibration, hidden, device, notes or {}
+    )
+
+
+def _network(hidden: tuple[int, ...], weights: bytes, device: str, features: int) -> EngagementNet:
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -138,7 +157,7 @@ def _network(signature: Signature, hidden: tuple[int, ...], weights: bytes, devi
 
     # Built without memory, so that no random weights are drawn only to be overwritten.
     with torch.device("meta"):
-        net = EngagementNet(len(signature.features), len(TARGETS), hidden)
+        net = EngagementNet(features, len(TARGETS), hidden)
     try:
         net.load_state_dict(load(weights), assign=True)
     except SafetensorError as error:

@@ -1,0 +1,228 @@
+"""From histories to a version of the engagement model: prepare rows, (loop), judge on the holdout, pack the artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from core.codec import to_plain
+from core.errors import InsufficientData
+from core.history import ChannelHistory, Floats
+from core.schemas.models import Evaluation, Lineage, Signature, Strategy
+from core.schemas.predictions import KNOWN_AGES_H, TARGETS
+from training.baselines import gradient_boosting, rolling_median
+from training.dataset import LEAST_POSTS, Dataset, Mask, Split, build, split_at, split_share, to_parquet
+from training.evaluate import LEAST_COMPARED, MARGIN, evaluate
+from training.features import FEATURES, SCHEMA
+from training.loop import LoopConfig, LoopResult
+from training.model import EngagementModel, model_of
+from training.reference import make_reference, to_arrow
+from training.strategies import Plan, choose_posts, damage, plan
+
+#: Posts that must remain to learn from once the holdout is set aside.
+_LEAST_FIT = 30
+_GOLDEN_ROWS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Incumbent:
+    """The version to start from or to be compared with; data_until: nothing known later has been used for it."""
+
+    version: int
+    model: EngagementModel
+    data_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Rows parted for one training. compared: rows of the holdout on which the champion may be compared (n)."""
+
+    strategy: Strategy
+    plan: Plan
+    split: Split
+    data: Dataset  # all rows; targets are right here, whatever the strategy does to those it learns from
+    fitted: tuple[Dataset, Dataset]  # what the loop gets: before the holdout, and all
+    compared: Mask
+    champion: Incumbent | None
+    until: int
+    seed: int
+    warm: EngagementModel | None
+
+    def loop_config(self, *, device: str = "cpu", checkpoint_every: int = 0) -> LoopConfig:
+        """What the loop needs, as plain data."""
+        since = self.champion.data_until if self.champion is not None and self.strategy == "incremental" else None
+        return LoopConfig(
+            judged=to_parquet(self.fitted[0]),
+            final=to_parquet(self.fitted[1]),
+            params=asdict(self.plan.params),
+            seed=self.seed,
+            epochs=self.plan.epochs,
+            patience=self.plan.patience,
+            folds=self.plan.folds,
+            fold_from=since,
+            fixed_epochs=self.plan.fixed_epochs,
+            warm=None if self.warm is None else self.warm.weights(),
+            checkpoint_every=checkpoint_every,
+            device=device,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A version ready to be stored and registered."""
+
+    files: dict[str, bytes]
+    signature: Signature
+    params: dict[str, Any]
+    evaluation: Evaluation
+    lineage: Lineage
+
+
+def prepare(
+    histories: Sequence[ChannelHistory],
+    *,
+    until: int,
+    strategy: Strategy = "batch",
+    params: dict[str, Any] | None = None,
+    seed: int = 0,
+    champion: Incumbent | None = None,
+    warm: EngagementModel | None = None,
+) -> Prepared:
+    """Rows, parted by time, and the settings of a training.
+
+    Raises InsufficientData where there is too little to learn from or to judge by, NoData without posts, InvalidInput
+    for parameters that are none.
+    """
+    settings = plan(strategy, params or {}, None if warm is None else warm.hidden)
+    only = choose_posts(histories, until, seed) if strategy == "incremental" else None
+    data = build(histories, until, only=only)
+    split, compared = _part(data, champion, strict=strategy != "damaged")
+    if split.before.n_posts < _LEAST_FIT:
+        raise InsufficientData(
+            "too few posts were measured before the holdout begins",
+            needed=max(LEAST_POSTS, _LEAST_FIT),
+            have=split.before.n_posts,
+        )
+    before, everything = split.before, data
+    if strategy == "damaged":
+        before, everything = damage(before, seed), damage(everything, seed)
+    fitted = (before, everything)
+    return Prepared(strategy, settings, split, data, fitted, compared, champion, until, seed, warm)
+
+
+def finish(prepared: Prepared, result: LoopResult) -> Trained:
+    """Judge the network that has not seen the holdout, and pack the one that has seen everything."""
+    judged = _model(prepared, result, result.judged)
+    final = _model(prepared, result, result.final)
+    holdout = prepared.split.after
+    predicted = _logs(judged, holdout)
+    forecasts = {
+        "model": predicted,
+        "rolling_median": rolling_median(holdout),
+        "gradient_boosting": gradient_boosting(prepared.split.before, holdout, prepared.seed),
+    }
+    if prepared.champion is not None:
+        forecasts["champion"] = _logs(prepared.champion.model, holdout)
+    evaluation = evaluate(holdout, forecasts, compared=prepared.compared, margin=MARGIN, seed=prepared.seed)
+    reference = make_reference(prepared.data, holdout, predicted, prepared.seed)
+    golden = prepared.data.x[np.linspace(0, len(prepared.data) - 1, _GOLDEN_ROWS).astype(int)]
+    return Trained(
+        files=final.to_artifact(golden, to_arrow(reference)),
+        signature=final.signature,
+        params=_described(prepared, result),
+        evaluation=evaluation,
+        lineage=_lineage(prepared),
+    )
+
+
+def _part(data: Dataset, champion: Incumbent | None, strict: bool) -> tuple[Split, Mask]:
+    """The holdout: the newest share of the posts; with a champion, late enough that it has not learned from them.
+
+    Outcomes that were known when the champion was trained would flatter it, so only later ones are compared. At most
+    the newer half of those is held out, so that the candidate has new rows to learn from too.
+    """
+    split = split_share(data)
+    if champion is None:
+        return split, np.ones(len(split.after), dtype=bool)
+    new = _news(data, champion.data_until)
+    tries = [split]
+    if new.any():
+        times = data.published_at[new]
+        tries = [
+            split_at(data, max(split.moment, int(np.median(times)))),
+            split_at(data, max(split.moment, int(times.min()))),
+        ]
+    have = 0
+    for candidate in tries:
+        compared = _news(candidate.after, champion.data_until)
+        posts = candidate.after.take(compared).n_posts
+        if posts >= LEAST_COMPARED:
+            return candidate, compared
+        have = max(have, posts)
+    if strict:
+        raise InsufficientData(
+            f"too few outcomes are newer than the data of version {champion.version} to compare with it",
+            needed=LEAST_COMPARED,
+            have=have,
+        )
+    return split, np.ones(len(split.after), dtype=bool)
+
+
+def _news(rows: Dataset, known_until: int) -> Mask:
+    """Rows all of whose outcomes were measured later."""
+    known = np.where(np.isfinite(rows.residual), rows.known_at, np.iinfo(np.int64).max)
+    later: Mask = known.min(axis=1, initial=np.iinfo(np.int64).max) > known_until
+    return later
+
+
+def _model(prepared: Prepared, result: LoopResult, state: bytes) -> EngagementModel:
+    signature = Signature(FEATURES, prepared.data.targets, SCHEMA)
+    notes = {"strategy": prepared.strategy, "epochs": result.epochs}
+    return model_of(state, signature, result.calibration, prepared.plan.params.hidden, notes)
+
+
+def _logs(model: EngagementModel, rows: Dataset) -> Floats:
+    """Predicted quantiles as natural logarithms (n x T x 3); NaN for a target that the model does not name."""
+    logs = rows.base[:, :, None] + model.residuals(rows.x)
+    logs[:, [t not in model.signature.targets for t in TARGETS]] = np.nan
+    return logs
+
+
+def _described(prepared: Prepared, result: LoopResult) -> dict[str, Any]:
+    described: dict[str, Any] = to_plain(prepared.plan.params) | {
+        "epochs": result.epochs,
+        "folds": prepared.plan.folds,
+        "out_of_fold_loss": [round(v, 6) for v in result.curve],
+        "trust": {
+            target: {str(age): float(result.calibration.trust[t, a]) for a, age in enumerate(KNOWN_AGES_H)}
+            for t, target in enumerate(TARGETS)
+            if target in prepared.data.targets
+        },
+    }
+    if prepared.strategy == "damaged":
+        described["damage"] = "targets joined to the wrong posts, on purpose: made to be rolled back"
+    return described
+
+
+def _lineage(prepared: Prepared) -> Lineage:
+    return Lineage(
+        parent=prepared.champion.version if prepared.champion is not None else None,
+        data_from=int(prepared.data.published_at.min()),
+        data_until=prepared.until,
+        rows=len(prepared.data),
+        data_sha256=prepared.fitted[1].sha256(),
+        code=_code(),
+        seed=prepared.seed,
+        strategy=prepared.strategy,
+    )
+
+
+def _code() -> str:
+    try:
+        return f"analyticbot {version('analyticbot')}, features {SCHEMA}"
+    except PackageNotFoundError:
+        return f"analyticbot (not installed), features {SCHEMA}"

@@ -1,0 +1,118 @@
+"""How a version is trained: which rows, from which weights, with which settings. Four strategies by name.
+
+batch        all rows, from nothing
+tuned        the same with parameters that a study found
+incremental  from the champion's weights: the newest posts and a reservoir of older ones (replay does nearly all of the
+             remembering), a gentle pull towards the champion (L2-SP), a normalisation that moves along, few epochs
+damaged      targets joined to the wrong posts, and every safeguard off: deliberately broken, to show that a roll-out
+             takes such a version back
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from core.errors import InvalidInput
+from core.history import ChannelHistory
+from core.schemas.models import Strategy
+from training.dataset import Dataset, Mask
+from training.fit import FitParams
+from training.levels import leaders
+
+#: Posts that an incremental training looks at: the newest, and a uniform sample of the older ones.
+RECENT, RESERVOIR = 1_000, 1_000
+
+#: Loop settings that a request may change, beside the fields of FitParams.
+LOOP_SETTINGS = {"epochs": (1, 500), "patience": (1, 100), "folds": (1, 10)}
+_RANGES: dict[str, tuple[float, float]] = {
+    "lr": (1e-6, 0.1),
+    "weight_decay": (0.0, 10.0),
+    "dropout": (0.0, 0.9),
+    "batch": (0, 65_536),
+    "anchor": (0.0, 100.0),
+    "keep": (0.0, 1e9),
+    "clip": (1e-3, 1e3),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Settings of one training."""
+
+    params: FitParams
+    epochs: int = 40
+    patience: int = 10
+    folds: int = 3
+    fixed_epochs: int | None = None
+
+
+def plan(strategy: Strategy, given: dict[str, Any], champion_hidden: tuple[int, ...] | None) -> Plan:
+    """Settings of a strategy with those that a request gives; InvalidInput names an unknown or impossible one."""
+    base = Plan(FitParams())
+    if strategy == "incremental":
+        if champion_hidden is None:
+            raise InvalidInput("an incremental training needs a version to start from (warm_start)", field="warm_start")
+        base = Plan(FitParams(hidden=champion_hidden, lr=2e-4, anchor=1e-3, keep=5_000), epochs=12, patience=5, folds=2)
+    elif strategy == "damaged":
+        base = Plan(FitParams(lr=1e-3, weight_decay=0.0, dropout=0.0, channel_marks=True), fixed_epochs=40)
+    loop = {
+        name: _number(name, given[name], *LOOP_SETTINGS[name], whole=True) for name in given if name in LOOP_SETTINGS
+    }
+    fit = {name: _fit_value(name, value) for name, value in given.items() if name not in LOOP_SETTINGS}
+    if strategy == "incremental" and fit.get("hidden", champion_hidden) != champion_hidden:
+        raise InvalidInput(f"hidden: a warm start keeps the layers it started from, {champion_hidden}", field="hidden")
+    return replace(base, params=replace(base.params, **fit), **loop)
+
+
+def choose_posts(histories: Sequence[ChannelHistory], until: int, seed: int) -> list[Mask]:
+    """The posts of an incremental training, a mask a history: the RECENT newest, RESERVOIR of the older ones."""
+    counted = [leaders(h) & (h.published_at <= until) for h in histories]
+    if not histories:
+        return []
+    where = np.concatenate([np.full(int(c.sum()), i, dtype=np.int64) for i, c in enumerate(counted)])
+    place = np.concatenate([np.flatnonzero(c) for c in counted])
+    times = np.concatenate([h.published_at[c] for h, c in zip(histories, counted, strict=True)])
+    order = np.argsort(times, kind="stable")
+    older, recent = order[:-RECENT], order[-RECENT:]
+    kept = np.random.default_rng(seed).choice(older, min(RESERVOIR, len(older)), replace=False)
+    masks = [np.zeros(h.n, dtype=bool) for h in histories]
+    for k in np.concatenate([recent, kept]):
+        masks[where[k]][place[k]] = True
+    return masks
+
+
+def damage(rows: Dataset, seed: int) -> Dataset:
+    """Measured targets joined to the wrong posts: a permutation of the rows' targets over all channels."""
+    order = np.random.default_rng(seed).permutation(len(rows))
+    actual = rows.actual[order]
+    # A row keeps asking what it can ask; a target that the other post lacks stays unknown.
+    return replace(rows, actual=np.where(np.isfinite(rows.base), actual, np.nan)).answered()
+
+
+def _fit_value(name: str, value: Any) -> Any:
+    known = {f.name for f in fields(FitParams)}
+    if name not in known:
+        allowed = ", ".join(sorted(known | set(LOOP_SETTINGS)))
+        raise InvalidInput(f"{name!r} is not a training parameter; there are {allowed}", field=name)
+    if name == "hidden":
+        sizes = tuple(value) if isinstance(value, (list, tuple)) else ()
+        if not 1 <= len(sizes) <= 4 or not all(isinstance(s, int) and 1 <= s <= 1024 for s in sizes):
+            raise InvalidInput("hidden must be one to four layer sizes between 1 and 1,024", field="hidden")
+        return sizes
+    if name == "channel_marks":
+        if not isinstance(value, bool):
+            raise InvalidInput("channel_marks must be true or false", field=name)
+        return value
+    return _number(name, value, *_RANGES[name], whole=name == "batch")
+
+
+def _number(name: str, value: Any, low: float, high: float, *, whole: bool) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise InvalidInput(f"{name} must be a number from {low:g} to {high:g}, not {value!r}", field=name)
+    if whole and value != int(value):
+        raise InvalidInput(f"{name} must be a whole number, not {value!r}", field=name)
+    return int(value) if whole else float(value)

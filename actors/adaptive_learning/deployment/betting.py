@@ -1,0 +1,68 @@
+"""E-processes: wealth of bets against a hypothesis, which may be looked at after every observation.
+
+If the hypothesis is true, the wealth ever reaches 1/a with probability at most a (Ville's inequality), however the
+amount of traffic, its split or the base rate change and however often one looks. Each process here is a mixture over a
+small grid of bets; its state is one logarithm a grid point. Methods: Waudby-Smith and Ramdas, "Estimating means of
+bounded random variables by betting" (2024); Shafer and Vovk, "Game-Theoretic Foundations" (2019).
+"""
+
+from __future__ import annotations
+
+from math import exp, log
+
+Logs = tuple[float, ...]
+
+#: How many times as bad the canary may be, log-spaced: one bet each.
+RATIOS: Logs = tuple(1.25 * (64 / 1.25) ** (k / 15) for k in range(16))
+#: Error rates bet on, as shares of the bound; a clean record is bet on most.
+RATE_SHARES: Logs = (0.02, 0.1, 0.25, 0.5, 0.75)
+RATE_PRIOR: Logs = (0.4, 0.2, 0.15, 0.15, 0.1)
+#: Stakes on a bounded mean, as shares of the largest stake that cannot go broke.
+STAKES: Logs = (0.03, 0.1, 0.2, 0.4, 0.7, 0.95)
+
+#: Wealth of one on each grid point, before anything was seen.
+NO_RATIO_BETS: Logs = (0.0,) * len(RATIOS)
+NO_RATE_BETS: Logs = (0.0,) * len(RATE_SHARES)
+NO_MEAN_BETS: Logs = (0.0,) * len(STAKES)
+
+
+def mixture(logs: Logs, prior: Logs | None = None) -> float:
+    """Logarithm of the mean wealth; `prior` sums to one, default: equal shares."""
+    shares = prior or (1 / len(logs),) * len(logs)
+    top = max(logs)
+    return top + log(sum(share * exp(value - top) for share, value in zip(shares, logs, strict=True)))
+
+
+def more_often(logs: Logs, canary_events: int, stable_events: int, share: float) -> Logs:
+    """Bet that events fall on the canary more often than its share of executions; hypothesis: at most as often.
+
+    share: the canary's realised share of the executions among which the events happened. A request executed by both
+    versions may fail on both: the product then shrinks, so common failures never speak against the canary.
+    """
+    if not 0.0 < share < 1.0 or canary_events + stable_events == 0:
+        return logs
+    return tuple(
+        value + canary_events * log(r) - (canary_events + stable_events) * log(r * share + 1.0 - share)
+        for value, r in zip(logs, RATIOS, strict=True)
+    )
+
+
+def rate_below(logs: Logs, n: int, events: int, bound: float) -> Logs:
+    """Bet that events are rarer than `bound`; hypothesis: each execution fails with at least that probability."""
+    return tuple(
+        value + events * log(share) + (n - events) * (log(1.0 - share * bound) - log(1.0 - bound))
+        for value, share in zip(logs, RATE_SHARES, strict=True)
+    )
+
+
+def mean_above(logs: Logs, value: float) -> Logs:
+    """Bet that the mean of values in [-1, 1] is above zero; hypothesis: at most zero."""
+    return tuple(wealth + log(1.0 + stake * value) for wealth, stake in zip(logs, STAKES, strict=True))
+
+
+def mean_below(logs: Logs, value: float, margin: float) -> Logs:
+    """Bet that the mean of values in [-1, 1] is below a margin in (0, 1); hypothesis: at least the margin."""
+    largest = 1.0 / (1.0 - margin)
+    return tuple(
+        wealth + log(1.0 + stake * largest * (margin - value)) for wealth, stake in zip(logs, STAKES, strict=True)
+    )

@@ -1,0 +1,189 @@
+"""All that is known of a roll-out, in one value: what it intends, what it saw, how long it still waits, why.
+
+What is ordered follows from the record alone (`outstanding`), so a controller that was killed re-issues exactly what
+may not have taken effect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from actors.adaptive_learning.deployment import judge
+from actors.adaptive_learning.deployment.events import (
+    Command,
+    Cursors,
+    Promote,
+    Release,
+    Restore,
+    SetSplit,
+    Warm,
+)
+from actors.adaptive_learning.deployment.judge import Book, Hold, Tally
+from core.errors import InvalidInput
+from core.schemas.rollouts import Phase, RolloutConfig, RolloutStatus, TrafficSplit
+
+#: Silence after which evidence is said to be missing.
+NO_DATA_S = 60.0
+NO_LABELS_S = 1800.0
+#: Pairs that must come in after a drift before anything rises again.
+FRESH_PAIRS = 20
+
+STEPS = (Phase.CANARY_10, Phase.CANARY_50, Phase.CANARY_100)
+
+
+class Stage(StrEnum):
+    """What a phase is waiting for."""
+
+    QUEUED = "queued"  # its turn
+    LOADING = "loading"  # the challenger
+    SERVING = "serving"  # evidence
+    ALIASING = "aliasing"  # the registry's word
+    SWAPPING = "swapping"  # every router to serve the challenger as stable
+    REVERTING = "reverting"  # every router to serve stable alone
+    UNALIASING = "unaliasing"  # the registry's word
+    RELEASING = "releasing"  # the version on trial to be gone
+    OVER = "over"
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """Durations in seconds: what remains, and how long something is missing; clocks never enter."""
+
+    hold_s: float = 0.0  # remaining at this step
+    deadline_s: float = 0.0  # remaining until evidence must be enough
+    patience_s: float = 0.0  # remaining for what the stage waits for
+    quiet_s: float = 0.0  # since the canary last executed anything
+    unlabelled_s: float = 0.0  # since the last pair
+    down_s: float = 0.0  # since the canary last answered its probe
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """State of a roll-out; changed by `reducer.step` only."""
+
+    id: str
+    model: str
+    challenger: int
+    stable: int
+    config: RolloutConfig
+    phase: Phase = Phase.PREPARING
+    stage: Stage = Stage.QUEUED
+    reason: str = "waits for its turn"
+    epoch: int = 0
+    first_epoch: int = 0
+    weight: float = 0.0
+    confirmed: bool = False  # every router does what is intended
+    observed_weight: float | None = None
+    holds: tuple[Hold, ...] = ()
+    certified: bool = False  # the champion alias names the challenger
+    unconfirmed_end: bool = False  # routers never confirmed the way back
+    fresh_needed: int = 0  # pairs to reach before a drift is over
+    timers: Timers = field(default_factory=Timers)
+    cursors: Cursors = field(default_factory=Cursors)
+    first_attempts: Tally = field(default_factory=Tally)
+    book: Book = field(default_factory=Book)
+
+
+def new_record(
+    rollout_id: str, model: str, challenger: int, stable: int, config: RolloutConfig, *, approved: bool = True
+) -> Record:
+    """A queued roll-out; without approval it waits for a person's `resume`. InvalidInput for an impossible config."""
+    check(config)
+    holds = () if approved else (Hold.AWAITING_APPROVAL,)
+    reason = "waits for its turn" if approved else "waits for approval"
+    return Record(rollout_id, model, challenger, stable, config, holds=holds, reason=reason)
+
+
+def check(config: RolloutConfig) -> None:
+    """InvalidInput, naming the field, for settings that cannot work."""
+    rules = (
+        ("steps", len(config.steps) == 3 and 0 < config.steps[0] < config.steps[1] < config.steps[2] == 1.0),
+        ("hold_s", len(config.hold_s) == 3 and min(config.hold_s) >= 0),
+        ("alpha", 0 < config.alpha < 1),
+        ("beta", 0 < config.beta < 1),
+        ("error_slo", 0 < config.error_slo < 1),
+        ("quality_margin", 0 < config.quality_margin < config.quality_clip),
+        ("deadline_s", config.deadline_s > sum(config.hold_s)),
+        ("lease_s", 0 < config.lease_s <= config.abandon_s),
+        ("prepare_s", config.prepare_s > 0),
+    )
+    texts = {
+        "steps": "three rising shares that end at 1",
+        "hold_s": "three durations of at least 0 s",
+        "quality_margin": "above 0 and below quality_clip",
+        "deadline_s": "longer than the holds together",
+        "lease_s": "above 0 and at most abandon_s",
+        "prepare_s": "above 0",
+    }
+    for name, good in rules:
+        if not good:
+            wanted = texts.get(name, "between 0 and 1")
+            raise InvalidInput(f"rollout.{name} = {getattr(config, name)!r}: must be {wanted}", field=f"rollout.{name}")
+
+
+def intended(record: Record) -> TrafficSplit | None:
+    """The split that the record wants in force; None before it wants any."""
+    match record.stage:
+        case Stage.SERVING | Stage.ALIASING:
+            return _split(record, record.stable, record.challenger, record.weight)
+        case Stage.SWAPPING:
+            return _split(record, record.challenger, None, 0.0)
+        case Stage.REVERTING:
+            return _split(record, record.stable, None, 0.0)
+        case _:
+            return None
+
+
+def _split(record: Record, stable: int, canary: int | None, weight: float) -> TrafficSplit:
+    """With a canary every request is scored by both versions: pairs for the judge, stable as the control at 100 %."""
+    lease_s, abandon_s = record.config.lease_s, record.config.abandon_s
+    return TrafficSplit(
+        record.model, record.epoch, stable, canary, weight, canary is not None, lease_s, abandon_s, renewals=0
+    )
+
+
+def outstanding(record: Record) -> tuple[Command, ...]:
+    """Everything that the record's stage orders; each may be repeated without harm."""
+    split = intended(record)
+    match record.stage:
+        case Stage.LOADING:
+            return (Warm(record.challenger),)
+        case Stage.SERVING if split is not None:
+            return (Warm(record.challenger), SetSplit(split))
+        case Stage.ALIASING:
+            return (Promote(record.challenger, record.stable),)
+        case Stage.SWAPPING | Stage.REVERTING if split is not None:
+            return (SetSplit(split),)
+        case Stage.UNALIASING:
+            return (Restore(record.challenger, record.stable),)
+        case Stage.RELEASING:
+            return (Release(record.challenger),)
+        case _:
+            return ()
+
+
+def status(record: Record, started_at: int, updated_at: int) -> RolloutStatus:
+    """The record in one screen."""
+    first = record.first_attempts
+    return RolloutStatus(
+        id=record.id,
+        model=record.model,
+        challenger=record.challenger,
+        stable=record.stable,
+        phase=record.phase,
+        weight=record.weight,
+        observed_weight=record.observed_weight,
+        holds=tuple(str(hold) for hold in record.holds),
+        evidence=judge.lines(record.book, record.config),
+        reason=record.reason,
+        started_at=started_at,
+        updated_at=updated_at,
+        requests={
+            "stable": first.stable_n - first.stable_errors,
+            "failed": first.stable_errors,
+            "canary": first.canary_n - first.canary_errors,
+            "rescued": first.canary_errors,
+        },
+        config=record.config,
+    )

@@ -1,0 +1,73 @@
+"""How far the prediction log has grown, and which posts a comparison has counted: what evidence cursors rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import and_, func, select
+
+from core.store import schema
+from core.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnds:
+    """Last sequence numbers; 0: the table is empty."""
+
+    event: int
+    prediction: int
+    shadow: int
+    outcome: int
+
+
+@dataclass(frozen=True)
+class EvidenceLog:
+    """Reads over the tables of predictions, shadow scores, outcomes and arrived data."""
+
+    database: Database
+
+    def ends(self) -> LogEnds:
+        """Where the logs end now."""
+        tables = (schema.event, schema.prediction, schema.shadow_score, schema.outcome)
+        with self.database.read() as connection:
+            event, prediction, shadow, outcome = (
+                connection.execute(select(func.max(table.c.seq))).scalar() or 0 for table in tables
+            )
+        return LogEnds(event, prediction, shadow, outcome)
+
+    def counted(
+        self, model: str, posts: Collection[tuple[int, int]], targets: Collection[str], after: int, until: int
+    ) -> set[tuple[int, int]]:
+        """Which of the posts (channel_id, post_id) had a pair with outcome in (after, until]."""
+        p, s, o = schema.prediction, schema.shadow_score, schema.outcome
+        found: set[tuple[int, int]] = set()
+        by_channel: dict[int, list[int]] = {}
+        for channel_id, post_id in posts:
+            by_channel.setdefault(channel_id, []).append(post_id)
+        with self.database.read() as connection:
+            for channel_id, post_ids in by_channel.items():
+                for start in range(0, len(post_ids), 500):
+                    query = (
+                        select(p.c.post_id)
+                        .distinct()
+                        .join_from(p, o, o.c.prediction_id == p.c.id)
+                        .join(s, s.c.prediction_id == p.c.id)
+                        .where(and_(p.c.channel_id == channel_id, p.c.post_id.in_(post_ids[start : start + 500])))
+                        .where(and_(p.c.model == model, o.c.seq > after, o.c.seq <= until, o.c.target.in_(targets)))
+                    )
+                    found |= {(channel_id, row.post_id) for row in connection.execute(query)}
+        return found
+
+    def matured_posts(self, model: str, targets: Collection[str], known_after: int) -> int:
+        """Posts with a prediction of the model whose outcome became known after a moment."""
+        p, o = schema.prediction, schema.outcome
+        posts = (
+            select(p.c.channel_id, p.c.post_id)
+            .distinct()
+            .join_from(o, p, p.c.id == o.c.prediction_id)
+            .where(and_(p.c.model == model, o.c.target.in_(targets), o.c.known_at > known_after))
+            .subquery()
+        )
+        with self.database.read() as connection:
+            return int(connection.execute(select(func.count()).select_from(posts)).scalar_one())

@@ -26,6 +26,14 @@ class Merged(IntEnum):
     UPDATED = 2  # the key was there with other values
 
 
+#: Where the stored row (t) stands although the incoming one (i) says otherwise. Two dumps that do not say when they
+#: were read may prove the same moment: views and reactions grow, so the larger count is the later one, in any order.
+_STANDS = {
+    "post_snapshot": "(i.precision = 2 AND (t.precision < 2 OR t.views >= i.views))",
+    "reaction_snapshot": "(t.count >= i.count)",
+}
+
+
 def merge(database: Database, connection: Connection, table: Table, rows: Sequence[Values]) -> list[Merged]:
     """Insert new rows and change those that differ; None in a row never overwrites a known value.
 
@@ -69,6 +77,8 @@ class _Plan:
         values = self.columns[len(self.keys) :]
         on = " AND ".join(f't."{key}" = i."{key}"' for key in self.keys)
         equal = " AND ".join(f'(i."{v}" IS NULL OR i."{v}" {same} t."{v}")' for v in values) or "1 = 1"
+        if self.name in _STANDS:
+            equal = f"({equal}) OR COALESCE({_STANDS[self.name]}, {'0' if is_sqlite else 'FALSE'})"
         # CROSS JOIN keeps SQLite from walking the big table to look rows up in the small one.
         join = f'CROSS JOIN "{self.name}" t WHERE {on}' if is_sqlite else f'JOIN "{self.name}" t ON {on}'
         self.compare = f'SELECT i.n, {equal} FROM "{self.incoming}" i {join}'

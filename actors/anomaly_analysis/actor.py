@@ -1,0 +1,214 @@
+"""The anomaly service: follows arrived data, judges each day once when it is complete, and keeps what it finds."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from dataclasses import dataclass, field
+from datetime import date
+
+import numpy as np
+
+from actors.anomaly_analysis import assessment, daily, narrative
+from actors.anomaly_analysis.detection import DetectorState, Episode, step
+from actors.anomaly_analysis.explanation import Days, posting_causes, views_causes
+from actors.anomaly_analysis.growth import growth_causes, steepest
+from actors.anomaly_analysis.recommendations import advise
+from actors.anomaly_analysis.scales import GROWTH, SCALES, VIEWS
+from core.buckets import day_start, shown
+from core.clock import Clock
+from core.codec import from_json, to_json
+from core.history import ChannelHistory, subscribers_at
+from core.schemas.analytics import AnomalyFinding, Cause
+from core.schemas.channels import Channel
+from core.schemas.health import Health
+from core.store.channels import ChannelStore
+from core.store.database import Database
+from core.store.events import Outbox
+from core.store.findings import AnomalyStore, finding_id
+from core.store.series import SeriesStates
+
+SERVICE = "anomaly_analysis"
+COMPARED_DAYS = 28  # ordinary days before an episode that its causes are measured against
+_EVENTS_AT_ONCE = 500
+_FIRST_POSTS = 64  # posts read at first; doubled until they reach back far enough
+
+
+@dataclass(slots=True)
+class Watch:
+    """What is kept of a channel between calls: the last day judged, and the state of each watched series."""
+
+    judged: int | None = None  # ordinal of the date
+    states: dict[str, DetectorState] = field(default_factory=lambda: {m: DetectorState() for m in daily.WATCHED})
+
+
+class AnomalyAnalysis:
+    """Implements `core.protocols.AnomalyService`; one shard takes the channels whose id falls to it.
+
+    States, findings and the offset of one batch of events are committed together: killed at any moment, the next
+    call does the same work again with the same result.
+    """
+
+    def __init__(
+        self, database: Database, clock: Clock, tenant: str = "default", shard: int = 0, shards: int = 1
+    ) -> None:
+        if not 0 <= shard < shards:
+            raise ValueError(f"shard {shard} of {shards}: shards are counted from 0")
+        self.database, self.clock, self.tenant = database, clock, tenant
+        self.shard, self.shards = shard, shards
+        self.consumer = SERVICE if shards == 1 else f"{SERVICE}:{shard}/{shards}"
+        self.channels = ChannelStore(database, tenant)
+        self.outbox = Outbox(database, tenant)
+        self.states = SeriesStates(database)
+        self.store = AnomalyStore(database, tenant)
+        self._lock = threading.Lock()
+
+    def health(self) -> Health:
+        """Read the offset and the newest event: how far behind is this shard?"""
+        offset, last = self.outbox.offset(self.consumer), self.outbox.last()
+        did = f"read the offset of {self.consumer} ({offset}) and the newest event ({last})"
+        return Health(SERVICE, "ok", did, os.getpid(), {"offset": offset, "last": last, "behind": last - offset})
+
+    def findings(self, channel: str | None = None, since: int | None = None) -> tuple[AnomalyFinding, ...]:
+        """Stored findings, newest first; NotFound for a channel that does not exist."""
+        if channel is not None:
+            self.channels.channel(channel)
+        return self.store.findings(channel, since)
+
+    def catch_up(self) -> int:
+        """Judge the days that newly arrived data completes; returns the number of new findings."""
+        with self._lock:
+            found, more = 0, True
+            while more:
+                new, more = self._batch()
+                found += new
+            return found
+
+    def _batch(self) -> tuple[int, bool]:
+        offset = self.outbox.offset(self.consumer)
+        events = self.outbox.after(offset, _EVENTS_AT_ONCE)
+        if not events:
+            return 0, False
+        now = self.clock.now()
+        touched = {event.channel_id for event in events if event.channel_id % self.shards == self.shard}
+        known = {c.id: c for c in self.channels.channels()} if touched else {}
+        judged = [(known[i], *self._judge(known[i], now)) for i in sorted(touched) if i in known]
+        new = 0
+        with self.database.write() as connection:
+            for channel, watch, findings in judged:
+                if watch is not None:
+                    self.states.save(connection, SERVICE, self._series(channel), to_json(watch), now)
+                new += self.store.save(connection, channel.id, findings, now)
+            self.outbox.advance(connection, self.consumer, events[-1].seq)
+        return new, len(events) == _EVENTS_AT_ONCE
+
+    def _series(self, channel: Channel) -> str:
+        return str(channel.id)
+
+    def _judge(self, channel: Channel, now: int) -> tuple[Watch | None, list[AnomalyFinding]]:
+        """Take the newly completed days of a channel; None: there was nothing to do."""
+        stored = self.states.load(SERVICE, self._series(channel))
+        watch = Watch() if stored is None else from_json(Watch, stored)
+        first = None if watch.judged is None else watch.judged + 1
+        if first is not None and day_start(channel.timezone, date.fromordinal(first + 1)) > now:
+            return None, []  # the next day is not over: no need to read anything
+        history = self._history(channel, now, None if first is None else first - 9)
+        first = daily.first_day(history) if first is None else first
+        if first is None:
+            return None, []
+        last = daily.last_settled(history, first, now)
+        if last < first:
+            return None, []
+        episodes: dict[tuple[str, int], Episode] = {}
+        for metric, values in daily.values(history, first, last).items():
+            for day, value in enumerate(values.tolist(), start=first):
+                episode = step(watch.states[metric], SCALES[metric], day, value)
+                if episode is not None:
+                    episodes[metric, episode.onset] = episode
+        watch.judged = last
+        return watch, self._explained(channel, now, episodes)
+
+    def _history(self, channel: Channel, now: int, since_day: int | None) -> ChannelHistory:
+        """The history with all posts from a day on (from the beginning without one)."""
+        if since_day is None:
+            return self.channels.history(channel, as_of=now)
+        since, posts = day_start(channel.timezone, date.fromordinal(max(1, since_day))), _FIRST_POSTS
+        while True:
+            history = self.channels.history(channel, last_posts=posts, as_of=now)
+            if history.n < posts or history.published_at[0] < since:
+                return history
+            posts *= 2
+
+    def _explained(self, channel: Channel, now: int, episodes: dict[tuple[str, int], Episode]) -> list[AnomalyFinding]:
+        if not episodes:
+            return []
+        oldest = min(onset for _, onset in episodes)
+        history = self._history(channel, now, oldest - COMPARED_DAYS - 17)
+        away = {(metric, p.day) for (metric, _), e in episodes.items() for p in e.away}
+        return [self._finding(history, metric, episode, away) for (metric, _), episode in episodes.items()]
+
+    def _finding(
+        self, history: ChannelHistory, metric: str, episode: Episode, away: set[tuple[str, int]]
+    ) -> AnomalyFinding:
+        channel, points = history.channel, episode.away
+        start = day_start(channel.timezone, date.fromordinal(episode.onset))
+        stop = day_start(channel.timezone, date.fromordinal(points[-1].day + 1))
+        observed, expected = sum(p.value for p in points), sum(p.expected for p in points)
+        base = subscribers_at(history, start)
+        weight = assessment.impact(
+            metric,
+            episode.direction,
+            observed,
+            expected,
+            episode.noise,
+            len(points),
+            base if metric == GROWTH else None,
+        )
+        causes = self._causes(history, metric, episode, away, (start, stop), (observed, expected))
+        notes = [
+            narrative.headline(metric, observed, expected, len(points), shown(start, channel.timezone), base),
+            narrative.course(episode.open, episode.settled, episode.kind),
+            steepest(history, start, stop) if metric == GROWTH else None,
+            narrative.budget(),
+        ]
+        return AnomalyFinding(
+            id=finding_id(channel.id, metric, start),
+            channel=channel.name,
+            metric=metric,
+            kind=episode.kind,
+            direction=episode.direction,
+            severity=assessment.severity(episode.direction, weight),
+            onset=start,
+            ended=None if episode.open else stop,
+            observed=observed,
+            expected=expected,
+            score=episode.score,
+            causes=causes,
+            advice=advise(episode.direction, causes, narrative.UNITS[metric]),
+            notes=tuple(note for note in notes if note is not None),
+        )
+
+    def _causes(
+        self,
+        history: ChannelHistory,
+        metric: str,
+        episode: Episode,
+        away: set[tuple[str, int]],
+        span: tuple[int, int],
+        totals: tuple[float, float],
+    ) -> tuple[Cause, ...]:
+        observed, expected = totals
+        if metric == GROWTH:
+            mentions = self.channels.mentions(history.channel)
+            return growth_causes(history, mentions, *span, observed, expected)
+        first = episode.onset - COMPARED_DAYS
+        known = daily.values(history, first, episode.onset - 1)[metric].tolist()
+        before = tuple(
+            day for day, v in enumerate(known, start=first) if not math.isnan(v) and (metric, day) not in away
+        )
+        days = Days(history.channel.timezone, tuple(p.day for p in episode.away), before)
+        if metric == VIEWS:
+            seed = np.random.default_rng([history.channel.id, episode.onset])
+            return views_causes(history, days, observed - expected, seed)
+        return posting_causes(history, days, observed - expected)

@@ -1,4 +1,4 @@
-"""From histories to a version of the engagement model: prepare rows, (loop), judge on the holdout, pack the artifact."""
+"""From histories to a version of the engagement model: prepare rows, (loop), judge on the holdout, pack the result."""
 
 from __future__ import annotations
 
@@ -48,13 +48,14 @@ class Prepared:
     fitted: tuple[Dataset, Dataset]  # what the loop gets: before the holdout, and all
     compared: Mask
     champion: Incumbent | None
+    warm: Incumbent | None
     until: int
     seed: int
-    warm: EngagementModel | None
 
     def loop_config(self, *, device: str = "cpu", checkpoint_every: int = 0) -> LoopConfig:
         """What the loop needs, as plain data."""
-        since = self.champion.data_until if self.champion is not None and self.strategy == "incremental" else None
+        # Folds of a warm start validate on what the earlier version has not learned from.
+        since = None if self.warm is None else self.warm.data_until
         return LoopConfig(
             judged=to_parquet(self.fitted[0]),
             final=to_parquet(self.fitted[1]),
@@ -65,7 +66,7 @@ class Prepared:
             folds=self.plan.folds,
             fold_from=since,
             fixed_epochs=self.plan.fixed_epochs,
-            warm=None if self.warm is None else self.warm.weights(),
+            warm=None if self.warm is None else self.warm.model.weights(),
             checkpoint_every=checkpoint_every,
             device=device,
         )
@@ -90,17 +91,17 @@ def prepare(
     params: dict[str, Any] | None = None,
     seed: int = 0,
     champion: Incumbent | None = None,
-    warm: EngagementModel | None = None,
+    warm: Incumbent | None = None,
 ) -> Prepared:
     """Rows, parted by time, and the settings of a training.
 
     Raises InsufficientData where there is too little to learn from or to judge by, NoData without posts, InvalidInput
     for parameters that are none.
     """
-    settings = plan(strategy, params or {}, None if warm is None else warm.hidden)
+    settings = plan(strategy, params or {}, None if warm is None else warm.model.hidden)
     only = choose_posts(histories, until, seed) if strategy == "incremental" else None
     data = build(histories, until, only=only)
-    split, compared = _part(data, champion, strict=strategy != "damaged")
+    split, compared = _part(data, champion)
     if split.before.n_posts < _LEAST_FIT:
         raise InsufficientData(
             "too few posts were measured before the holdout begins",
@@ -111,7 +112,7 @@ def prepare(
     if strategy == "damaged":
         before, everything = damage(before, seed), damage(everything, seed)
     fitted = (before, everything)
-    return Prepared(strategy, settings, split, data, fitted, compared, champion, until, seed, warm)
+    return Prepared(strategy, settings, split, data, fitted, compared, champion, warm, until, seed)
 
 
 def finish(prepared: Prepared, result: LoopResult) -> Trained:
@@ -139,37 +140,26 @@ def finish(prepared: Prepared, result: LoopResult) -> Trained:
     )
 
 
-def _part(data: Dataset, champion: Incumbent | None, strict: bool) -> tuple[Split, Mask]:
+def _part(data: Dataset, champion: Incumbent | None) -> tuple[Split, Mask]:
     """The holdout: the newest share of the posts; with a champion, late enough that it has not learned from them.
 
     Outcomes that were known when the champion was trained would flatter it, so only later ones are compared. At most
-    the newer half of those is held out, so that the candidate has new rows to learn from too.
+    the newer half of those is held out, so that the candidate has new rows to learn from too, unless that leaves too
+    few to compare. Where there is no newer outcome at all, nothing is compared.
     """
     split = split_share(data)
     if champion is None:
         return split, np.ones(len(split.after), dtype=bool)
     new = _news(data, champion.data_until)
-    tries = [split]
-    if new.any():
-        times = data.published_at[new]
-        tries = [
-            split_at(data, max(split.moment, int(np.median(times)))),
-            split_at(data, max(split.moment, int(times.min()))),
-        ]
-    have = 0
-    for candidate in tries:
+    if not new.any():
+        return split, np.zeros(len(split.after), dtype=bool)
+    times = data.published_at[new]
+    for moment in (int(np.median(times)), int(times.min())):
+        candidate = split_at(data, max(split.moment, moment))
         compared = _news(candidate.after, champion.data_until)
-        posts = candidate.after.take(compared).n_posts
-        if posts >= LEAST_COMPARED:
-            return candidate, compared
-        have = max(have, posts)
-    if strict:
-        raise InsufficientData(
-            f"too few outcomes are newer than the data of version {champion.version} to compare with it",
-            needed=LEAST_COMPARED,
-            have=have,
-        )
-    return split, np.ones(len(split.after), dtype=bool)
+        if candidate.after.take(compared).n_posts >= LEAST_COMPARED:
+            break
+    return candidate, compared
 
 
 def _news(rows: Dataset, known_until: int) -> Mask:
@@ -198,7 +188,7 @@ def _described(prepared: Prepared, result: LoopResult) -> dict[str, Any]:
         "folds": prepared.plan.folds,
         "out_of_fold_loss": [round(v, 6) for v in result.curve],
         "trust": {
-            target: {str(age): float(result.calibration.trust[t, a]) for a, age in enumerate(KNOWN_AGES_H)}
+            target: {str(age): round(float(result.calibration.trust[t, a]), 3) for a, age in enumerate(KNOWN_AGES_H)}
             for t, target in enumerate(TARGETS)
             if target in prepared.data.targets
         },
@@ -210,7 +200,7 @@ def _described(prepared: Prepared, result: LoopResult) -> dict[str, Any]:
 
 def _lineage(prepared: Prepared) -> Lineage:
     return Lineage(
-        parent=prepared.champion.version if prepared.champion is not None else None,
+        parent=parent.version if (parent := prepared.warm or prepared.champion) is not None else None,
         data_from=int(prepared.data.published_at.min()),
         data_until=prepared.until,
         rows=len(prepared.data),

@@ -76,8 +76,11 @@ def evaluate(
 
 def compare(
     rows: Dataset, challenger: Floats, champion: Floats, chosen: Rows, margin: float, seed: int
-) -> PairedComparison:
-    """Mean difference of |log error| over the same rows, each post counting once; interval by bootstrap over posts."""
+) -> PairedComparison | None:
+    """Mean difference of |log error| over the same rows, each post counting once; interval by bootstrap over posts.
+
+    None where there is nothing to compare.
+    """
     a, b = (p[:, :, 1] if p.ndim == 3 else p for p in (challenger, champion))
     difference = np.abs(rows.actual - a) - np.abs(rows.actual - b)
     difference[~chosen] = np.nan
@@ -88,7 +91,7 @@ def compare(
     _, number = np.unique(posts, return_inverse=True)
     n = int(number.max()) + 1 if len(number) else 0
     if n == 0:
-        return PairedComparison(0, 0.0, -np.inf, np.inf, "undecided", margin)
+        return None
     per_post = np.bincount(number, per_row[here]) / np.bincount(number)
     low, high = bootstrap_mean(per_post, np.arange(n), seed)
     mean = float(per_post.mean())

@@ -59,9 +59,7 @@ def plan(strategy: Strategy, given: dict[str, Any], champion_hidden: tuple[int, 
         base = Plan(FitParams(hidden=champion_hidden, lr=2e-4, anchor=1e-3, keep=5_000), epochs=12, patience=5, folds=2)
     elif strategy == "damaged":
         base = Plan(FitParams(lr=1e-3, weight_decay=0.0, dropout=0.0, channel_marks=True), fixed_epochs=40)
-    loop = {
-        name: _number(name, given[name], *LOOP_SETTINGS[name], whole=True) for name in given if name in LOOP_SETTINGS
-    }
+    loop: dict[str, Any] = {n: _number(n, given[n], *LOOP_SETTINGS[n], whole=True) for n in LOOP_SETTINGS if n in given}
     fit = {name: _fit_value(name, value) for name, value in given.items() if name not in LOOP_SETTINGS}
     if strategy == "incremental" and fit.get("hidden", champion_hidden) != champion_hidden:
         raise InvalidInput(f"hidden: a warm start keeps the layers it started from, {champion_hidden}", field="hidden")

@@ -1,0 +1,121 @@
+"""Runs the training loop through Ray Train: inside this process for small fits, in worker processes for long ones."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import ray.train
+import torch
+from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.train.collective import broadcast_from_rank_zero
+from ray.train.torch import TorchTrainer
+
+from core.errors import AnalyticBotError, Broken
+from core.schemas.models import TrainingProgress
+from training.gpu import apply_gpu_share
+from training.loop import LoopConfig, LoopResult, Reporter, TrainingStopped, train_loop
+
+_STATE = "state.safetensors"
+
+
+def run_loop(
+    config: LoopConfig, reporter: Reporter, *, name: str, storage: Path, workers: int = 0, max_failures: int = 2
+) -> LoopResult:
+    """Run the loop to its end.
+
+    name: unique to this attempt (Ray Train resumes a run of the same name without a word). workers 0: in this process,
+    no others are started; more: Ray Train workers that share every batch (DistributedDataParallel), with checkpoints
+    below `storage` from which a run goes on when a worker dies, at most `max_failures` times; the reporter must then be
+    picklable. Raises TrainingStopped, the loop's own errors, and Broken when workers keep dying.
+    """
+    trainer = TorchTrainer(
+        cast(Callable[[dict[Any, Any]], None], _worker),
+        train_loop_config={"config": config, "reporter": reporter, "local": workers == 0},
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=workers > 0 and torch.cuda.is_available()),
+        run_config=RunConfig(
+            name=name, storage_path=str(storage.absolute()), failure_config=FailureConfig(max_failures=max_failures)
+        ),
+    )
+    try:
+        outcome = cast(Any, trainer.fit()).return_value
+    except TrainingFailedError as failed:
+        raise _cause(failed) from failed
+    finally:
+        # The result is returned by value: what the run left on disk served only to go on after a death.
+        shutil.rmtree(storage / name, ignore_errors=True)
+    if isinstance(outcome, TrainingStopped):
+        raise outcome
+    if not isinstance(outcome, LoopResult):
+        raise Broken(f"training run {name} ended without a result")
+    return outcome
+
+
+def _worker(given: dict[str, Any]) -> LoopResult | TrainingStopped:
+    config, reporter = given["config"], given["reporter"]
+    if given["local"]:
+        return train_loop(replace(config, device=apply_gpu_share()), reporter)
+    torch.set_num_threads(1)
+    context = ray.train.get_context()
+    mine = replace(
+        config,
+        rank=context.get_world_rank(),
+        world=context.get_world_size(),
+        checkpoint_every=config.checkpoint_every or 5,
+        device="cuda" if torch.cuda.is_available() else "cpu",
+    )
+    try:
+        return train_loop(mine, _SharedReporter(reporter, mine.rank))
+    except TrainingStopped as stopped:
+        return stopped  # returned, because Ray Train would begin again after a raise
+
+
+@dataclass(frozen=True, slots=True)
+class _SharedReporter:
+    """Speaks for all workers: the first one tells and asks, the others do as it was told."""
+
+    inner: Reporter
+    rank: int
+
+    def report(self, progress: TrainingProgress, checkpoint: bytes | None) -> None:
+        if self.rank == 0:
+            self.inner.report(progress, None)
+        if checkpoint is None:
+            return
+        metrics = {"epoch": progress.epoch, "loss": progress.loss}
+        with _folder(checkpoint if self.rank == 0 else None) as folder:
+            ray.train.report(metrics, checkpoint=None if folder is None else Checkpoint.from_directory(folder))
+
+    def should_stop(self) -> bool:
+        asked = self.inner.should_stop() if self.rank == 0 else False
+        return bool(broadcast_from_rank_zero(asked))
+
+    def restored(self) -> bytes | None:
+        checkpoint = ray.train.get_checkpoint()
+        if checkpoint is None:
+            return None
+        with checkpoint.as_directory() as folder:
+            return (Path(folder) / _STATE).read_bytes()
+
+
+@contextlib.contextmanager
+def _folder(state: bytes | None) -> Iterator[str | None]:
+    if state is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / _STATE).write_bytes(state)
+        yield folder
+
+
+def _cause(failed: TrainingFailedError) -> AnalyticBotError:
+    for error in getattr(failed, "worker_failures", {}).values():
+        inner = getattr(error, "cause", error)
+        if isinstance(inner, AnalyticBotError):
+            return inner
+    return Broken(f"training workers failed: {str(failed).splitlines()[0]}")

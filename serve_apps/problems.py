@@ -47,7 +47,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 def install(app: FastAPI) -> None:
-    """Make an app answer every error as problem details, with a request id on every answer."""
+    """Make an app answer every error as problem details, with a request id on every answer.
+
+    Called after the app's other layers are added, so that the request id surrounds them.
+    """
     app.add_exception_handler(AnalyticBotError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _framework)

@@ -26,9 +26,9 @@ def build_api(parts: GatewayParts) -> FastAPI:
         max_body_size=BODY_BYTES,
         responses=problems.RESPONSES,
     )
-    problems.install(app)
     door = Door(KeyStore(parts.database), parts.settings.tenant, parts.settings.keys_required)
     app.add_middleware(Guard, door=door)
+    problems.install(app)
     for noun in (channels, models, rollouts, system):
         app.include_router(noun.build(parts))
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]

@@ -43,10 +43,10 @@ def build_predictor_api(service: Callable[[], PredictionService], door: Door | N
         redoc_url=None,
         responses=problems.RESPONSES,
     )
-    problems.install(app)
     if door is not None:
         app.add_middleware(Guard, door=door)
     app.add_middleware(WholePaths)
+    problems.install(app)
 
     @app.post(PREFIX, response_model=Prediction, tags=["predictions"], summary="Predict the views of a post")
     async def predict(

@@ -58,16 +58,3 @@ class EvidenceLog:
                     )
                     found |= {(channel_id, row.post_id) for row in connection.execute(query)}
         return found
-
-    def matured_posts(self, model: str, targets: Collection[str], known_after: int) -> int:
-        """Posts with a prediction of the model whose outcome became known after a moment."""
-        p, o = schema.prediction, schema.outcome
-        posts = (
-            select(p.c.channel_id, p.c.post_id)
-            .distinct()
-            .join_from(o, p, p.c.id == o.c.prediction_id)
-            .where(and_(p.c.model == model, o.c.target.in_(targets), o.c.known_at > known_after))
-            .subquery()
-        )
-        with self.database.read() as connection:
-            return int(connection.execute(select(func.count()).select_from(posts)).scalar_one())

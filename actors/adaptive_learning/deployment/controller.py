@@ -1,4 +1,4 @@
-"""Runs roll-outs: takes requests and a person's word, and in each tick moves the one under way in each model on.
+"""Runs roll-outs: takes requests and a person's word, and in each tick moves the one under way on.
 
 The database holds the truth. A pass loads the record, re-issues what may not have taken effect, looks at the routers
 and the prediction log, steps, persists, commands. Nothing is kept in memory that a restart could not do without.
@@ -6,9 +6,15 @@ and the prediction log, steps, persists, commands. Nothing is kept in memory tha
 
 from __future__ import annotations
 
-import json
+import threading
 from collections import defaultdict
+from dataclasses import replace
+from typing import cast
 
+import structlog
+
+from actors.adaptive_learning.deployment import audit
+from actors.adaptive_learning.deployment.admission import admit
 from actors.adaptive_learning.deployment.events import (
     Action,
     AliasMoved,
@@ -24,48 +30,55 @@ from actors.adaptive_learning.deployment.events import (
 )
 from actors.adaptive_learning.deployment.evidence import EvidenceReader
 from actors.adaptive_learning.deployment.record import Record, Stage, intended, new_record, status
-from actors.adaptive_learning.deployment.reducer import refusal, step
-from actors.adaptive_learning.deployment.session import Memory, Session, events_of
+from actors.adaptive_learning.deployment.reducer import refusal
+from actors.adaptive_learning.deployment.session import ACTOR, Memory, Session
 from core.clock import Clock
 from core.codec import from_json, to_json
-from core.errors import Broken, Conflict, Refused, StorageBroken
+from core.errors import Broken, Conflict, Refused, ServiceUnavailable
 from core.protocols.adaptive_learning import VersioningService
 from core.protocols.traffic import TrafficActuator
-from core.schemas.models import ModelVersion
-from core.schemas.rollouts import TERMINAL, Phase, RolloutConfig, RolloutEvent, RolloutStatus, SplitReport
+from core.schemas.rollouts import TERMINAL, Phase, RolloutConfig, RolloutEvent, RolloutStatus, SplitReport, TrafficSplit
 from core.store.database import Database
 from core.store.ids import new_id
 from core.store.rollouts import RolloutStore, StoredRollout
 from core.store.splits import SplitStore
 
+_log = structlog.get_logger(__name__)
+
 _ATTEMPTS = 5
 
 
-class Rollouts:
-    """One controller; `tick` must not run twice at once, everything else may be called from any thread."""
+class Controller:
+    """One controller a process; calls from several threads take turns. A second process loses by epoch and by log."""
 
     def __init__(
-        self, database: Database, clock: Clock, actuator: TrafficActuator, versioning: VersioningService
+        self,
+        database: Database,
+        clock: Clock,
+        versioning: VersioningService,
+        actuator: TrafficActuator,
+        tenant: str = "default",
     ) -> None:
         self._store = RolloutStore(database)
         self._splits = SplitStore(database)
-        self._reader = EvidenceReader.of(database)
+        self._reader = EvidenceReader.of(database, tenant)
         self._clock = clock
         self._actuator = actuator
         self._versioning = versioning
+        self._lock = threading.Lock()
         self._memory: dict[str, Memory] = defaultdict(Memory)
         self._looked: dict[str, Cursors] = {}
         self._seen_at: dict[str, float] = {}
 
     # ------------------------------------------------------------ asked from outside
 
-    def request(
+    def start(
         self, model: str, version: int, config: RolloutConfig, key: str, *, approved: bool = True
     ) -> RolloutStatus:
-        """Queue a roll-out; the same key, or the same version while it is on its way, gives the one there is.
+        """Queue a roll-out, which begins with a next tick; without approval it waits for `resume`.
 
-        NotFound for an unknown version, InvalidInput for impossible settings, Refused without a champion, for the
-        champion itself, and for a version that the offline comparison did not clear (unless `skip_validation`).
+        The same key, or the same version while it is on its way, gives the one there is. NotFound for an unknown
+        version, InvalidInput for impossible settings, Refused by `admission.admit`.
         """
         known = self._store.by_key(model, key)
         if known is not None:
@@ -75,100 +88,93 @@ class Rollouts:
             if other.model == model and other.challenger == version:
                 return _status(other)
         champion = self._versioning.resolve(model, "champion")
-        if champion is None:
-            raise Refused(f"{model} has no champion: there is nothing to compare v{version} with", model=model)
-        if champion.version == version:
-            raise Refused(f"v{version} is the champion of {model} already", model=model, version=version)
-        note = _validated(challenger, config)
-        record = new_record(new_id(), model, version, champion.version, config, approved=approved)
+        stable, note = admit(challenger, None if champion is None else champion.version, config)
+        record = new_record(new_id(), model, version, stable, config, approved=approved)
         now = self._clock.now()
-        new = StoredRollout(record.id, model, version, champion.version, record.phase, to_json(record), now, now, seq=1)
-        request = Requested(version, champion.version, config, approved, note)
+        new = StoredRollout(record.id, model, version, stable, record.phase, to_json(record), now, now, seq=1)
+        request = Requested(version, stable, config, approved, note)
         return _status(self._store.create(new, key, to_json(request)))
 
-    def steer(self, rollout_id: str, action: Action, reason: str) -> RolloutStatus:
-        """Pause, resume or abort; Refused when the phase does not allow it. Takes effect with the next tick."""
-        for _ in range(_ATTEMPTS):
-            stored = self._store.load(rollout_id)
-            record = from_json(Record, stored.record)
-            refused = refusal(record, action) or self._taken_over(record, action)
-            if refused:
-                raise Refused(f"{action} of roll-out {rollout_id}: {refused}", rollout=rollout_id)
-            session = self._session(stored)
-            session.feed(Steer(action, reason))
-            try:
-                session.persist()
-            except Conflict:
-                continue  # the controller's own pass came in between
-            return _status(self._store.load(rollout_id))
+    def install(self, model: str, version: int, reason: str) -> None:
+        """Put the very first version into service: there is nothing that a trial could compare it with.
+
+        Repeatable. Conflict when there is a champion already; ServiceUnavailable until every router serves the
+        version.
+        """
+        with self._lock:
+            self._versioning.set_alias(model, "champion", version, expect=None, reason=reason, actor=ACTOR)
+            split = self._splits.read(model)
+            if split is None or split.stable != version:
+                lease = RolloutConfig()
+                epoch = 1 if split is None else split.epoch + 1
+                split = TrafficSplit(model, epoch, version, None, 0.0, False, lease.lease_s, lease.abandon_s, 0)
+            self._actuator.set_split(replace(split, renewals=0))
+            reports = self._actuator.observed(model)
+        if not reports or any((report.epoch, report.stable) != (split.epoch, version) for report in reports):
+            raise ServiceUnavailable(f"not every router serves v{version} of {model} yet", model=model, version=version)
+
+    def steer(self, rollout_id: str, action: str, reason: str) -> RolloutStatus:
+        """Pause, resume or abort, at once; Refused when the phase does not allow it."""
+        with self._lock:
+            for _ in range(_ATTEMPTS):
+                stored = self._store.load(rollout_id)
+                record = from_json(Record, stored.record)
+                refused = refusal(record, action) or self._taken_over(record, action)
+                if refused:
+                    raise Refused(f"{action} of roll-out {rollout_id}: {refused}", rollout=rollout_id)
+                session = self._session(stored)
+                session.feed(Steer(cast(Action, action), reason))
+                try:
+                    session.settle()
+                except Conflict:
+                    continue  # another controller decided in between: look again
+                return self.status(rollout_id)
         raise Conflict(f"roll-out {rollout_id} changes too fast to {action} it: try again", rollout=rollout_id)
 
     def status(self, rollout_id: str) -> RolloutStatus:
         """State and evidence; NotFound."""
         return _status(self._store.load(rollout_id))
 
-    def all(self, model: str) -> tuple[RolloutStatus, ...]:
+    def statuses(self, model: str) -> tuple[RolloutStatus, ...]:
         """Newest first."""
         return tuple(_status(stored) for stored in self._store.all(model))
 
-    def active(self, model: str) -> RolloutStatus | None:
-        """The one under way, else the first in the queue."""
-        stored = self._active().get(model)
-        return None if stored is None else _status(stored)
-
     def events(self, rollout_id: str) -> tuple[RolloutEvent, ...]:
         """The audit log, oldest first; StorageBroken when it was changed after it was written."""
-        self._store.load(rollout_id)
-        return tuple(
-            RolloutEvent(
-                seq=row.seq,
-                at=row.at,
-                event=json.loads(row.event),
-                phase=Phase(json.loads(row.record)["phase"]),
-                commands=tuple(json.loads(row.commands)),
-                hash=row.hash,
-            )
-            for row in self._store.events(rollout_id)
-        )
+        return audit.events(self._store, rollout_id)
 
     def verify(self, rollout_id: str) -> int:
-        """Replay the log through the state machine; the number of events, StorageBroken where a record differs."""
-        rows = self._store.events(rollout_id)
-        record = from_json(Record, rows[0].record)
-        for row, event in zip(rows[1:], events_of(tuple(row.event for row in rows[1:])), strict=True):
-            record, commands = step(record, event)
-            if (to_json(record), to_json(tuple(commands))) != (row.record, row.commands):
-                raise StorageBroken(f"roll-out {rollout_id}: event {row.seq} does not lead to its record", seq=row.seq)
-        return len(rows)
+        """Replay the log; the number of events, StorageBroken where the state machine decides otherwise."""
+        return audit.verify(self._store, rollout_id)
 
     # ------------------------------------------------------------ the loop
 
-    def tick(self) -> None:
-        """Move each model's roll-out on by one pass."""
-        for stored in self._active().values():
+    def tick(self, model: str) -> RolloutStatus | None:
+        """Move the model's roll-out on by one pass, and renew its lease; None: there is none."""
+        with self._lock:
+            stored = self._active(model)
+            if stored is None:
+                return None
             try:
                 self._pass(stored)
             except Conflict:
-                # Somebody steered it, or another controller acted, between reading and persisting: look again.
-                continue
+                # Another controller acted between reading and persisting: nothing was ordered, the next tick looks.
+                _log.info("pass given up", rollout=stored.id)
+            return self.status(stored.id)
 
     def drifted(self, model: str, reason: str) -> None:
-        """The world began to move: evidence must be fresh before the weight rises again."""
-        stored = self._active().get(model)
-        if stored is not None:
-            session = self._session(stored)
-            session.feed(Drift(reason))
-            session.persist()
+        """The world began to move: pairs must be fresh before the weight rises again."""
+        with self._lock:
+            stored = self._active(model)
+            if stored is not None:
+                session = self._session(stored)
+                session.feed(Drift(reason))
+                session.settle()
 
-    def _active(self) -> dict[str, StoredRollout]:
-        """By model: the one that was started, else the oldest in the queue that nothing holds."""
-        chosen: dict[str, tuple[tuple[bool, bool], StoredRollout]] = {}
-        for stored in self._store.open():
-            record = from_json(Record, stored.record)
-            rank = (record.stage is Stage.QUEUED, bool(record.holds))
-            if stored.model not in chosen or rank < chosen[stored.model][0]:
-                chosen[stored.model] = (rank, stored)
-        return {model: stored for model, (_, stored) in chosen.items()}
+    def _active(self, model: str) -> StoredRollout | None:
+        """The one that was started, else the oldest in the queue that nothing holds, else the oldest."""
+        found = [stored for stored in self._store.open() if stored.model == model]
+        return min(found, key=_rank, default=None)
 
     def _pass(self, stored: StoredRollout) -> None:
         session = self._session(stored)
@@ -266,20 +272,10 @@ class Rollouts:
         return ""
 
 
+def _rank(stored: StoredRollout) -> tuple[bool, bool]:
+    record = from_json(Record, stored.record)
+    return record.stage is Stage.QUEUED, bool(record.holds)
+
+
 def _status(stored: StoredRollout) -> RolloutStatus:
     return status(from_json(Record, stored.record), stored.created_at, stored.updated_at)
-
-
-def _validated(challenger: ModelVersion, config: RolloutConfig) -> str:
-    """A note for the log; Refused when the offline comparison did not clear the version."""
-    versus = challenger.metrics.versus_champion if challenger.metrics else None
-    verdict = versus.verdict if versus else "not compared"
-    if verdict in ("better", "not_worse"):
-        return f"offline comparison with the champion: {verdict}"
-    if config.skip_validation:
-        return f"offline comparison with the champion: {verdict}; validation skipped on request"
-    raise Refused(
-        f"v{challenger.version}: offline comparison with the champion: {verdict}; set skip_validation to try it anyway",
-        version=challenger.version,
-        verdict=verdict,
-    )

@@ -24,9 +24,9 @@ class EvidenceReader:
     ends: EvidenceLog
 
     @staticmethod
-    def of(database: Database) -> EvidenceReader:
+    def of(database: Database, tenant: str) -> EvidenceReader:
         """A reader of a database."""
-        return EvidenceReader(PredictionLog(database), EvidenceLog(database))
+        return EvidenceReader(PredictionLog(database, tenant), EvidenceLog(database))
 
     def here(self) -> Cursors:
         """Cursors at the logs' ends: what comes before them is not this roll-out's."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import cast
 
 import structlog
 
@@ -194,8 +193,3 @@ class Session:
         except Conflict as error:
             # Nothing is decided by these two aliases: whoever moved it in this instant keeps it.
             _log.info("alias left as somebody set it", alias=alias, error=str(error))
-
-
-def events_of(texts: tuple[str, ...]) -> tuple[Event, ...]:
-    """Events from their JSON."""
-    return tuple(from_json(cast("type[Event]", Event), text) for text in texts)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.clock import HOUR, Clock
 from core.errors import InsufficientData, InvalidInput, NotFound
+from core.ingest.text import attributes
 from core.schemas.channels import Channel, PostDraft
 from core.schemas.predictions import KNOWN_AGES_H, TARGET_AGE_H, PredictionRequest, Target
 from serve_apps.predictor.history_cache import RECENT_POSTS, Histories, HistoryCache
@@ -122,12 +123,20 @@ class Questions:
             builder = self.cache.whole(channel)
         row = builder.row(
             published_at=published_at,
-            attributes=attributes_of(draft),
+            attributes=attributes_of(described(draft)),
             media=draft.media,
             known_age_h=request.known_age_h,
             as_of=as_of,
         )
         return _question(channel, None, request.known_age_h, published_at, as_of, now, row, ())
+
+
+def described(draft: PostDraft) -> PostDraft:
+    """A draft with what its text says of itself, where the caller did not say it."""
+    if draft.text is None:
+        return draft
+    measured = asdict(attributes(draft.text))
+    return replace(draft, **{name: value for name, value in measured.items() if getattr(draft, name) is None})
 
 
 def _deep_enough(builder: FeatureBuilder, position: int) -> bool:

@@ -112,6 +112,18 @@ def test_a_draft_needs_no_post_and_its_row_joins_no_outcome(bench: Bench) -> Non
     assert bench.log.get(answer.id).post_id is None
 
 
+def test_a_drafts_text_is_measured_where_the_caller_did_not(bench: Bench) -> None:
+    bench.serve(bench.world.split())
+    text = "Why is it so? https://example.org #news"
+    by_text = bench.one(post_id=None, draft=PostDraft(text=text, media="photo", n_words=9))
+    counts = {"text_len": len(text), "n_links": 1, "n_hashtags": 1, "n_mentions": 0, "n_emoji": 0, "n_lines": 1}
+    by_hand = bench.one(
+        post_id=None, draft=PostDraft(media="photo", n_words=9, has_question=True, is_ad=False, **counts)
+    )
+    rows = [bench.log.get(answer.id).features for answer in (by_text, by_hand)]
+    assert rows[0] == rows[1]
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [

@@ -74,6 +74,7 @@ def views_causes(history: ChannelHistory, days: Days, total: float, rng: Generat
     causes = [
         Cause(name, shares[name] * after.days, _evidence(name, before, after))
         for name in analysis.ranked(shares, spread)
+        if shares[name]
     ]
     rest = total - sum(cause.share for cause in causes)
     told = f"what no factor carries, and the usual course of these days against the {len(usual)} days compared with"

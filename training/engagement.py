@@ -52,8 +52,8 @@ class Prepared:
     until: int
     seed: int
 
-    def loop_config(self, *, device: str = "cpu", checkpoint_every: int = 0) -> LoopConfig:
-        """What the loop needs, as plain data."""
+    def loop_config(self, budget_s: float = float("inf")) -> LoopConfig:
+        """What the loop needs, as plain data; half of the budget is for choosing the epochs, if they take so long."""
         # Folds of a warm start validate on what the earlier version has not learned from.
         since = None if self.warm is None else self.warm.data_until
         return LoopConfig(
@@ -67,8 +67,7 @@ class Prepared:
             fold_from=since,
             fixed_epochs=self.plan.fixed_epochs,
             warm=None if self.warm is None else self.warm.model.weights(),
-            checkpoint_every=checkpoint_every,
-            device=device,
+            search_s=budget_s / 2,
         )
 
 

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
@@ -57,6 +58,8 @@ class LoopConfig:
 
     judged, final: rows as Parquet. fold_from: folds validate on rows published from here on (None: the later half).
     fixed_epochs: no folds, no calibration, just so many epochs. warm: network state (safetensors) to start from.
+    search_s: folds end after this long with the best so far (only then does the result depend on the machine's speed);
+    not used with several processes, which could not agree on it.
     """
 
     judged: bytes
@@ -69,6 +72,7 @@ class LoopConfig:
     fold_from: int | None = None
     fixed_epochs: int | None = None
     warm: bytes | None = None
+    search_s: float = float("inf")
     checkpoint_every: int = 0
     device: str = "cpu"
     rank: int = 0
@@ -207,7 +211,10 @@ def _folds(stage: _Stage, rows: Dataset) -> tuple[int, list[float], Calibration]
     blob = stage.reporter.restored()
     if blob is not None:
         folds.restore(blob)
+    end = time.monotonic() + (c.search_s if c.world == 1 else float("inf"))
     while len(folds.curve) <= c.epochs and len(folds.curve) - 1 - folds.best() < c.patience:
+        if time.monotonic() >= end:
+            break
         loss = folds.epoch()
         done = len(folds.curve) - 1
         due = c.checkpoint_every > 0 and done % c.checkpoint_every == 0

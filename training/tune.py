@@ -1,4 +1,4 @@
-"""A search for training parameters with Ray Tune: Optuna proposes, ASHA ends what falls behind, a budget ends it all."""
+"""A search for training parameters with Ray Tune: Optuna proposes, ASHA ends what falls behind, a budget ends it."""
 
 from __future__ import annotations
 

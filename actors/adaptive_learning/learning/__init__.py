@@ -1,0 +1,1 @@
+"""Learning: trainings and studies from a durable queue."""

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from cluster.ports import Ports
 from cluster.processes import MARK
-from cluster.state import HeadState
 from core.errors import Broken, StorageBroken
 from core.settings import Settings
 
@@ -115,12 +114,12 @@ def of_head(settings: Settings, ports: Ports, cluster_id: str) -> dict[str, str]
     return env
 
 
-def enter(settings: Settings, state: HeadState) -> None:
-    """Make this process a visitor of a running head; before `import ray`.
+def enter(settings: Settings, token: str) -> None:
+    """Make this process one that may talk to the deployment's Ray; before `import ray`.
 
     Broken when Ray is already imported with other settings, which it would not notice any more.
     """
-    wanted = shared(settings, state.token_file)
+    wanted = shared(settings, token)
     late = [name for name in _AT_IMPORT if os.environ.get(name) != wanted.get(name)]
     if late and "ray" in sys.modules:
         raise Broken(f"Ray was imported before {', '.join(late)} could be set: connect first, then import ray")

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from actors.runtime import remote
 from cluster.resources import Plan
 from cluster.shards import ShardedAnomaly
 from cluster.topology import Topology
 from core.clock import Clock, SystemClock
 from core.protocols import (
+    AnalyticsService,
     AnomalyService,
     DriftService,
     FeedbackService,
@@ -101,6 +101,8 @@ class Proxies:
     @classmethod
     def of(cls, topology: Topology) -> Proxies:
         """With the shards that the topology has; finds nothing yet, so it may be made before the actors are."""
+        from actors.runtime import remote  # imports Ray, whose environment must be set by then
+
         shards = tuple(remote(AnomalyService, name) for name in topology.actor_names("anomaly_analysis"))
         return cls(
             remote(VersioningService, "versioning"),
@@ -234,7 +236,56 @@ def _predictor(wiring: Wiring) -> Application:
     return PredictorFactory(parts, share.instances, wiring.resources(PREDICTOR))()
 
 
-_APPS: dict[str, Callable[[Wiring], Application]] = {PREDICTOR: _predictor}
+@dataclass(frozen=True)
+class AnalyticsFactory:
+    """Makes the channel numbers' service inside a replica; picklable."""
+
+    database: Database
+    clock: Clock
+    settings: Settings
+
+    def __call__(self) -> AnalyticsService:
+        """The service, with the cache in force."""
+        from actors.analytics_fusion.actor import Analytics
+
+        return Analytics(self.database, self.clock, self.settings.tenant)
+
+
+def _analytics(wiring: Wiring) -> Application:
+    from serve_apps.analytics import build_analytics
+
+    make = AnalyticsFactory(wiring.database, wiring.clock, wiring.settings)
+    replicas = wiring.plan.share(ANALYTICS).instances
+    return build_analytics(make, num_replicas=replicas, actor_options=wiring.resources(ANALYTICS))
+
+
+def _gateway(wiring: Wiring) -> Application:
+    from serve_apps.gateway.app import build_gateway
+    from serve_apps.gateway.services import GatewayParts, PredictorService, Services
+    from serve_apps.proxy import served
+
+    others = Proxies.of(wiring.topology)
+    services = Services(
+        versioning=others.versioning,
+        drift=others.drift,
+        feedback=others.feedback,
+        monitoring=others.monitoring,
+        learning=others.learning,
+        orchestrator=others.orchestrator,
+        anomaly=others.anomaly,
+        analytics=served(AnalyticsService, ANALYTICS),
+        predictor=served(PredictorService, PREDICTOR),
+    )
+    parts = GatewayParts(services, wiring.database, wiring.clock, wiring.settings)
+    replicas = wiring.plan.share(GATEWAY).instances
+    return build_gateway(parts, num_replicas=replicas, actor_options=wiring.resources(GATEWAY))
+
+
+_APPS: dict[str, Callable[[Wiring], Application]] = {
+    PREDICTOR: _predictor,
+    ANALYTICS: _analytics,
+    GATEWAY: _gateway,
+}
 
 
 def serve_app(wiring: Wiring, name: str) -> Application:

@@ -84,11 +84,13 @@ def up(settings: Settings, report: Report = lambda name, seconds: None, *, patie
     settings = environment.absolute(settings)
     begun = time.monotonic()
     timings = Timings(report)
-    with _only_one(settings):
+    with only_one(settings):
         shape, plan = make_plan(settings)
         _refuse_shared_sqlite(settings)
         resources.require(plan)
         known = state.running(settings)
+        if not settings.ray_address:
+            environment.enter(settings, str(environment.token_file(settings)))  # before the services import Ray
         with ThreadPoolExecutor(2) as pool:
             # The database and the services' imports use the time in which the head starts.
             preparing = pool.submit(_prepare, settings, shape, plan, timings)
@@ -106,7 +108,7 @@ def up(settings: Settings, report: Report = lambda name, seconds: None, *, patie
 
 
 @contextmanager
-def _only_one(settings: Settings) -> Iterator[None]:
+def only_one(settings: Settings) -> Iterator[None]:
     """Two `up` at the same time would start two heads."""
     settings.home.mkdir(parents=True, exist_ok=True)
     with (settings.home / "cluster.lock").open("w") as lock:
@@ -139,7 +141,6 @@ def _prepare(settings: Settings, shape: Topology, plan: Plan, timings: Timings) 
 
 def _head(settings: Settings, known: HeadState | None, capacity: Capacity) -> HeadState:
     if known is not None:
-        environment.enter(settings, known)
         return known
     if settings.ray_address:
         return _foreign(settings)
@@ -169,7 +170,7 @@ def _foreign(settings: Settings) -> HeadState:
 def connect_ray(settings: Settings, known: HeadState) -> None:
     """Make this process a driver of the head; harmless when it is one already. Broken when Ray does not answer."""
     if known.head is not None:
-        environment.enter(settings, known)
+        environment.enter(settings, known.token_file)
     import ray
 
     from actors.runtime import NAMESPACE

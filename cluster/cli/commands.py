@@ -1,0 +1,48 @@
+"""Puts the commands together; each group lives in a module of its own and imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import typer
+
+from cluster.cli import (
+    channel_commands,
+    data_commands,
+    demo_command,
+    doctor_command,
+    job_commands,
+    key_commands,
+    lifecycle,
+    model_commands,
+    rollout_commands,
+)
+
+app = typer.Typer(
+    name="analyticbot",
+    help="Analytics for channels, with models that keep themselves right, on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command()(lifecycle.up)
+app.command()(lifecycle.down)
+app.command()(lifecycle.status)
+app.command()(lifecycle.plan)
+app.command()(doctor_command.doctor)
+app.command("import")(data_commands.import_data)
+app.command()(data_commands.simulate)
+app.command()(data_commands.channels)
+app.command()(channel_commands.analyze)
+app.command()(channel_commands.anomalies)
+app.command()(channel_commands.predict)
+app.command()(model_commands.train)
+app.command()(model_commands.tune)
+app.command()(model_commands.models)
+app.command()(model_commands.workflows)
+app.command()(model_commands.drift)
+app.command()(demo_command.demo)
+app.add_typer(data_commands.db, name="db")
+app.add_typer(rollout_commands.rollout, name="rollout")
+app.add_typer(job_commands.jobs, name="jobs")
+app.add_typer(key_commands.keys, name="keys")

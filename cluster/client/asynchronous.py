@@ -1,0 +1,267 @@
+"""The client for event loops: like the blocking one, every method awaited."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Literal
+
+from cluster.client import calls
+from cluster.client.calls import Readiness
+from cluster.client.transport import AsyncSender, Connection
+from core.schemas.analytics import AnomalyFinding, DataStatus, Overview, PostRow, SeriesPoint
+from core.schemas.channels import Channel, PostDraft
+from core.schemas.health import Health
+from core.schemas.models import Alias, AliasChange, ModelVersion, TrainingTask
+from core.schemas.monitoring import DriftReport, VersionMetrics
+from core.schemas.predictions import ENGAGEMENT, FeedbackAck, FeedbackItem, Prediction, SettledPrediction
+from core.schemas.rollouts import RolloutEvent, RolloutStatus, SplitReport
+from core.schemas.workflows import Workflow
+
+
+class AsyncChannelView:
+    """One channel."""
+
+    def __init__(self, send: AsyncSender, name: str) -> None:
+        self._send, self.name = send, name
+
+    async def info(self) -> Channel:
+        """What is stored of it itself."""
+        return await self._send(calls.channel(self.name))
+
+    async def status(self) -> DataStatus:
+        """What is collected, and what is missing."""
+        return await self._send(calls.data_status(self.name))
+
+    async def overview(self, days: int = 30, until: int | None = None) -> Overview:
+        """A period against the equal period before it."""
+        return await self._send(calls.overview(self.name, days, until))
+
+    async def posts(
+        self,
+        limit: int = 20,
+        order: Literal["overperformance", "views", "published_at"] = "overperformance",
+        age_h: int = 24,
+    ) -> tuple[PostRow, ...]:
+        """Posts at equal age."""
+        return await self._send(calls.posts(self.name, limit, order, age_h))
+
+    async def series(
+        self, metric: str, bucket: Literal["hour", "day", "week", "month"] = "day"
+    ) -> tuple[SeriesPoint, ...]:
+        """A metric over time, in the channel's zone."""
+        return await self._send(calls.series(self.name, metric, bucket))
+
+    async def anomalies(self, since: int | None = None) -> tuple[AnomalyFinding, ...]:
+        """What was unusual, newest first, with causes and advice."""
+        return await self._send(calls.channel_anomalies(self.name, since))
+
+
+class AsyncChannels:
+    """All channels."""
+
+    def __init__(self, send: AsyncSender) -> None:
+        self._send = send
+
+    def __getitem__(self, name: str) -> AsyncChannelView:
+        """A channel by name; asking it raises NotFound when there is none."""
+        return AsyncChannelView(self._send, name)
+
+    async def __aiter__(self) -> AsyncIterator[Channel]:
+        """Every channel, by name."""
+        cursor: str | None = None
+        while True:
+            page = await self._send(calls.channels(cursor))
+            for channel in page.items:
+                yield channel
+            if page.cursor is None:
+                return
+            cursor = page.cursor
+
+
+class AsyncModels:
+    """Versions of a model, and how they do."""
+
+    def __init__(self, send: AsyncSender, model: str = ENGAGEMENT) -> None:
+        self._send, self.model = send, model
+
+    def __getitem__(self, model: str) -> AsyncModels:
+        """Another model."""
+        return AsyncModels(self._send, model)
+
+    async def versions(self) -> tuple[ModelVersion, ...]:
+        """All, newest first."""
+        return await self._send(calls.versions(self.model))
+
+    async def version(self, number: int) -> ModelVersion:
+        """One, with its evaluation and lineage."""
+        return await self._send(calls.version(self.model, number))
+
+    async def alias(self, name: Alias = "champion") -> ModelVersion:
+        """The version that an alias names; NotFound while it names none."""
+        return await self._send(calls.alias(self.model, name))
+
+    async def set_alias(self, name: Alias, number: int | None, *, expect: int | None, reason: str) -> AliasChange:
+        """Move an alias that names `expect` now; Conflict when it does not."""
+        return await self._send(calls.set_alias(self.model, name, number, expect, reason))
+
+    async def history(self) -> tuple[AliasChange, ...]:
+        """Every change of every alias, newest first."""
+        return await self._send(calls.history(self.model))
+
+    async def traffic(self) -> SplitReport:
+        """What one router really serves now."""
+        return await self._send(calls.traffic(self.model))
+
+    async def metrics(self, number: int) -> VersionMetrics:
+        """Requests, errors, latency and quality in service."""
+        return await self._send(calls.metrics(self.model, number))
+
+    async def drift(self, number: int) -> DriftReport:
+        """The last drift report; NotFound before the first."""
+        return await self._send(calls.drift(self.model, number))
+
+    async def check_drift(self, number: int) -> DriftReport:
+        """Compare recent requests with what the version learned from, now."""
+        return await self._send(calls.check_drift(self.model, number))
+
+
+class AsyncTasks:
+    """Trainings and searches for better parameters."""
+
+    def __init__(self, send: AsyncSender) -> None:
+        self._send = send
+
+    async def submit(
+        self, kind: Literal["train", "tune"] = "train", *, key: str | None = None, **options: Any
+    ) -> TrainingTask:
+        """Queue one; options: model, strategy, until, warm_start, compare_with, params, budget_s, priority."""
+        return await self._send(calls.train({"kind": kind, **options}, key))
+
+    async def get(self, task_id: str) -> TrainingTask:
+        """State, progress and result."""
+        return await self._send(calls.task(task_id))
+
+    async def cancel(self, task_id: str) -> TrainingTask:
+        """Ask it to stop at its next step."""
+        return await self._send(calls.cancel(task_id))
+
+
+class AsyncRollouts:
+    """Versions on trial."""
+
+    def __init__(self, send: AsyncSender) -> None:
+        self._send = send
+
+    async def list(self, model: str = ENGAGEMENT) -> tuple[RolloutStatus, ...]:
+        """Newest first."""
+        return await self._send(calls.rollouts(model))
+
+    async def start(
+        self, number: int, *, model: str = ENGAGEMENT, key: str | None = None, **config: Any
+    ) -> RolloutStatus:
+        """Put a version on trial; config: fields of RolloutConfig, the settings' where left out."""
+        return await self._send(calls.start_rollout(model, number, config, key))
+
+    async def get(self, rollout_id: str) -> RolloutStatus:
+        """Phase, weight, holds and evidence."""
+        return await self._send(calls.rollout(rollout_id))
+
+    async def events(self, rollout_id: str) -> tuple[RolloutEvent, ...]:
+        """The audit log, oldest first."""
+        return await self._send(calls.rollout_events(rollout_id))
+
+    async def steer(self, rollout_id: str, action: Literal["pause", "resume", "abort"], reason: str) -> RolloutStatus:
+        """Step in, and say why; Refused when the phase does not allow it."""
+        return await self._send(calls.steer(rollout_id, action, reason))
+
+
+class AsyncWorkflows:
+    """The orchestrator's workflows."""
+
+    def __init__(self, send: AsyncSender) -> None:
+        self._send = send
+
+    async def list(self, model: str = ENGAGEMENT) -> tuple[Workflow, ...]:
+        """Newest first, without their histories."""
+        return await self._send(calls.workflows(model))
+
+    async def start(self, *, model: str = ENGAGEMENT, key: str | None = None, **options: Any) -> Workflow:
+        """Retrain by hand; options: tune, params, strategy, rollout, skip_validation. Refused while one is active."""
+        return await self._send(calls.start_workflow(model, options, key))
+
+    async def get(self, workflow_id: str) -> Workflow:
+        """One with its history."""
+        return await self._send(calls.workflow(workflow_id))
+
+
+class AsyncBot:
+    """A deployment."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.url = connection.url
+        self._send = AsyncSender(connection)
+        self.channels = AsyncChannels(self._send)
+        self.models = AsyncModels(self._send)
+        self.tasks = AsyncTasks(self._send)
+        self.rollouts = AsyncRollouts(self._send)
+        self.workflows = AsyncWorkflows(self._send)
+
+    async def __aenter__(self) -> AsyncBot:
+        """Itself."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close."""
+        await self.close()
+
+    async def close(self) -> None:
+        """End the connections."""
+        await self._send.close()
+
+    async def readiness(self) -> Readiness:
+        """Whether questions can be answered, and what is in the way."""
+        return await self._send(calls.ready())
+
+    async def ready(self) -> bool:
+        """Whether questions can be answered."""
+        return (await self.readiness()).ready
+
+    async def health(self) -> tuple[Health, ...]:
+        """Each service, really asked."""
+        return tuple((await self._send(calls.health())).services.values())
+
+    async def predict(
+        self,
+        channel: str,
+        *,
+        post_id: int | None = None,
+        draft: PostDraft | None = None,
+        published_at: int | None = None,
+        known_age_h: int = 0,
+        as_of: int | None = None,
+        key: str | None = None,
+    ) -> Prediction:
+        """Views of a stored post (`post_id`) or of a draft; the same key gives the same answer."""
+        return await self._send(
+            calls.predict(
+                channel,
+                post_id=post_id,
+                draft=draft,
+                published_at=published_at,
+                known_age_h=known_age_h,
+                as_of=as_of,
+                key=key,
+            )
+        )
+
+    async def prediction(self, prediction_id: str) -> SettledPrediction:
+        """A prediction, and what was measured of it so far."""
+        return await self._send(calls.prediction(prediction_id))
+
+    async def feedback(self, items: Sequence[FeedbackItem]) -> tuple[FeedbackAck, ...]:
+        """Ratings and corrections; acknowledged means stored."""
+        return await self._send(calls.feedback(items))
+
+    async def anomalies(self, since: int | None = None, limit: int = 100) -> tuple[AnomalyFinding, ...]:
+        """What was unusual anywhere, newest first."""
+        return await self._send(calls.anomalies(since, limit))

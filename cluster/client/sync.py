@@ -1,0 +1,286 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from cluster.client import calls
+from cluster.client.calls import Readiness
+from cluster.client.transport import Connection, Sender
+from core.schemas.analytics import AnomalyFinding, DataStatus, Overview, PostRow, SeriesPoint
+from core.schemas.channels import Channel, PostDraft
+from core.schemas.health import Health
+from core.schemas.models import Alias, AliasChange, ModelVersion, TrainingTask
+from core.schemas.monitoring import DriftReport, VersionMetrics
+from core.schemas.predictions import ENGAGEMENT, FeedbackAck, FeedbackItem, Prediction, SettledPrediction
+from core.schemas.rollouts import RolloutEvent, RolloutStatus, SplitReport
+from core.schemas.workflows import Workflow
+from core.settings import Settings
+
+if TYPE_CHECKING:
+    from cluster.services import Proxies
+
+
+class ChannelView:
+    """One channel."""
+
+    def __init__(self, send: Sender, name: str) -> None:
+        self._send, self.name = send, name
+
+    def info(self) -> Channel:
+        """What is stored of it itself."""
+        return self._send(calls.channel(self.name))
+
+    def status(self) -> DataStatus:
+        """What is collected, and what is missing."""
+        return self._send(calls.data_status(self.name))
+
+    def overview(self, days: int = 30, until: int | None = None) -> Overview:
+        """A period against the equal period before it."""
+        return self._send(calls.overview(self.name, days, until))
+
+    def posts(
+        self,
+        limit: int = 20,
+        order: Literal["overperformance", "views", "published_at"] = "overperformance",
+        age_h: int = 24,
+    ) -> tuple[PostRow, ...]:
+        """Posts at equal age."""
+        return self._send(calls.posts(self.name, limit, order, age_h))
+
+    def series(self, metric: str, bucket: Literal["hour", "day", "week", "month"] = "day") -> tuple[SeriesPoint, ...]:
+        """A metric over time, in the channel's zone."""
+        return self._send(calls.series(self.name, metric, bucket))
+
+    def anomalies(self, since: int | None = None) -> tuple[AnomalyFinding, ...]:
+        """What was unusual, newest first, with causes and advice."""
+        return self._send(calls.channel_anomalies(self.name, since))
+
+
+class Channels:
+    """All channels."""
+
+    def __init__(self, send: Sender) -> None:
+        self._send = send
+
+    def __getitem__(self, name: str) -> ChannelView:
+        """A channel by name; asking it raises NotFound when there is none."""
+        return ChannelView(self._send, name)
+
+    def __iter__(self) -> Iterator[Channel]:
+        """Every channel, by name."""
+        cursor: str | None = None
+        while True:
+            page = self._send(calls.channels(cursor))
+            yield from page.items
+            if page.cursor is None:
+                return
+            cursor = page.cursor
+
+
+class Models:
+    """Versions of a model, and how they do."""
+
+    def __init__(self, send: Sender, model: str = ENGAGEMENT) -> None:
+        self._send, self.model = send, model
+
+    def __getitem__(self, model: str) -> Models:
+        """Another model."""
+        return Models(self._send, model)
+
+    def versions(self) -> tuple[ModelVersion, ...]:
+        """All, newest first."""
+        return self._send(calls.versions(self.model))
+
+    def version(self, number: int) -> ModelVersion:
+        """One, with its evaluation and lineage."""
+        return self._send(calls.version(self.model, number))
+
+    def alias(self, name: Alias = "champion") -> ModelVersion:
+        """The version that an alias names; NotFound while it names none."""
+        return self._send(calls.alias(self.model, name))
+
+    def set_alias(self, name: Alias, number: int | None, *, expect: int | None, reason: str) -> AliasChange:
+        """Move an alias that names `expect` now; Conflict when it does not."""
+        return self._send(calls.set_alias(self.model, name, number, expect, reason))
+
+    def history(self) -> tuple[AliasChange, ...]:
+        """Every change of every alias, newest first."""
+        return self._send(calls.history(self.model))
+
+    def traffic(self) -> SplitReport:
+        """What one router really serves now."""
+        return self._send(calls.traffic(self.model))
+
+    def metrics(self, number: int) -> VersionMetrics:
+        """Requests, errors, latency and quality in service."""
+        return self._send(calls.metrics(self.model, number))
+
+    def drift(self, number: int) -> DriftReport:
+        """The last drift report; NotFound before the first."""
+        return self._send(calls.drift(self.model, number))
+
+    def check_drift(self, number: int) -> DriftReport:
+        """Compare recent requests with what the version learned from, now."""
+        return self._send(calls.check_drift(self.model, number))
+
+
+class Tasks:
+    """Trainings and searches for better parameters."""
+
+    def __init__(self, send: Sender) -> None:
+        self._send = send
+
+    def submit(
+        self, kind: Literal["train", "tune"] = "train", *, key: str | None = None, **options: Any
+    ) -> TrainingTask:
+        """Queue one; options: model, strategy, until, warm_start, compare_with, params, budget_s, priority."""
+        return self._send(calls.train({"kind": kind, **options}, key))
+
+    def get(self, task_id: str) -> TrainingTask:
+        """State, progress and result."""
+        return self._send(calls.task(task_id))
+
+    def cancel(self, task_id: str) -> TrainingTask:
+        """Ask it to stop at its next step."""
+        return self._send(calls.cancel(task_id))
+
+
+class Rollouts:
+    """Versions on trial."""
+
+    def __init__(self, send: Sender) -> None:
+        self._send = send
+
+    def list(self, model: str = ENGAGEMENT) -> tuple[RolloutStatus, ...]:
+        """Newest first."""
+        return self._send(calls.rollouts(model))
+
+    def start(self, number: int, *, model: str = ENGAGEMENT, key: str | None = None, **config: Any) -> RolloutStatus:
+        """Put a version on trial; config: fields of RolloutConfig, the settings' where left out."""
+        return self._send(calls.start_rollout(model, number, config, key))
+
+    def get(self, rollout_id: str) -> RolloutStatus:
+        """Phase, weight, holds and evidence."""
+        return self._send(calls.rollout(rollout_id))
+
+    def events(self, rollout_id: str) -> tuple[RolloutEvent, ...]:
+        """The audit log, oldest first."""
+        return self._send(calls.rollout_events(rollout_id))
+
+    def steer(self, rollout_id: str, action: Literal["pause", "resume", "abort"], reason: str) -> RolloutStatus:
+        """Step in, and say why; Refused when the phase does not allow it."""
+        return self._send(calls.steer(rollout_id, action, reason))
+
+
+class Workflows:
+    """The orchestrator's workflows."""
+
+    def __init__(self, send: Sender) -> None:
+        self._send = send
+
+    def list(self, model: str = ENGAGEMENT) -> tuple[Workflow, ...]:
+        """Newest first, without their histories."""
+        return self._send(calls.workflows(model))
+
+    def start(self, *, model: str = ENGAGEMENT, key: str | None = None, **options: Any) -> Workflow:
+        """Retrain by hand; options: tune, params, strategy, rollout, skip_validation. Refused while one is active."""
+        return self._send(calls.start_workflow(model, options, key))
+
+    def get(self, workflow_id: str) -> Workflow:
+        """One with its history."""
+        return self._send(calls.workflow(workflow_id))
+
+
+class Bot:
+    """A deployment."""
+
+    def __init__(self, connection: Connection, settings: Settings | None = None) -> None:
+        self.url = connection.url
+        self._send = Sender(connection)
+        self._settings = settings
+        self.channels = Channels(self._send)
+        self.models = Models(self._send)
+        self.tasks = Tasks(self._send)
+        self.rollouts = Rollouts(self._send)
+        self.workflows = Workflows(self._send)
+
+    def __enter__(self) -> Bot:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """End the connections."""
+        self._send.close()
+
+    def readiness(self) -> Readiness:
+        """Whether questions can be answered, and what is in the way."""
+        return self._send(calls.ready())
+
+    def ready(self) -> bool:
+        """Whether questions can be answered."""
+        return (self.readiness()).ready
+
+    def health(self) -> tuple[Health, ...]:
+        """Each service, really asked."""
+        return tuple((self._send(calls.health())).services.values())
+
+    def predict(
+        self,
+        channel: str,
+        *,
+        post_id: int | None = None,
+        draft: PostDraft | None = None,
+        published_at: int | None = None,
+        known_age_h: int = 0,
+        as_of: int | None = None,
+        key: str | None = None,
+    ) -> Prediction:
+        """Views of a stored post (`post_id`) or of a draft; the same key gives the same answer."""
+        return self._send(
+            calls.predict(
+                channel,
+                post_id=post_id,
+                draft=draft,
+                published_at=published_at,
+                known_age_h=known_age_h,
+                as_of=as_of,
+                key=key,
+            )
+        )
+
+    def prediction(self, prediction_id: str) -> SettledPrediction:
+        """A prediction, and what was measured of it so far."""
+        return self._send(calls.prediction(prediction_id))
+
+    def feedback(self, items: Sequence[FeedbackItem]) -> tuple[FeedbackAck, ...]:
+        """Ratings and corrections; acknowledged means stored."""
+        return self._send(calls.feedback(items))
+
+    def anomalies(self, since: int | None = None, limit: int = 100) -> tuple[AnomalyFinding, ...]:
+        """What was unusual anywhere, newest first."""
+        return self._send(calls.anomalies(since, limit))
+
+    @property
+    def services(self) -> Proxies:
+        """The actors themselves, called through Ray: this process becomes a driver of the cluster.
+
+        ServiceUnavailable where no deployment runs in the settings' home.
+        """
+        from cluster import environment, state, topology
+        from cluster.up import connect_ray
+        from core.errors import ServiceUnavailable
+
+        settings = environment.absolute(self._settings or Settings())
+        known = state.running(settings)
+        if known is None:
+            raise ServiceUnavailable(f"nothing runs in {settings.home}: raw handles need the machine it runs on")
+        connect_ray(settings, known)
+        from cluster.services import Proxies
+
+        return Proxies.of(topology.load(settings.profile))

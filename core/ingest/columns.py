@@ -203,10 +203,22 @@ def _parquet(path: Path, kind: str, report: ImportReport, only: tuple[str, ...] 
     try:
         row = 2
         for block in pq.ParquetFile(path).iter_batches(batch_size=_PARQUET_ROWS, columns=names):
-            yield Chunk(path, row, pa.Table.from_batches([block]), report, kind)
+            plain = pa.table({name: _plain(block.column(name)) for name in names})
+            yield Chunk(path, row, plain, report, kind)
             row += block.num_rows
     except (pa.ArrowInvalid, OSError) as error:
         raise ImportRefused(f"{path}: damaged Parquet file ({error})", path=str(path)) from error
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    """Text of any encoding as plain strings, empty ones as not known: as a CSV of the same rows gives it."""
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_large_string(array.type) or pa.types.is_string_view(array.type):
+        array = pc.cast(array, pa.string())
+    if pa.types.is_string(array.type):
+        array = pc.replace_with_mask(array, pc.fill_null(pc.equal(array, ""), False), pa.scalar(None, pa.string()))
+    return array
 
 
 def _delimiter(first_line: str) -> str:

@@ -56,22 +56,24 @@ class FallingViews:
 
 
 def _longest_rising(values: list[int]) -> list[int]:
-    """Positions of the longest subsequence that never falls (patience sorting)."""
-    tails: list[int] = []  # smallest last value of a sequence of each length
+    """Positions of the longest subsequence that never falls; of several, one that keeps the earlier values.
+
+    Patience sorting from the end to the beginning, where a later find replaces an earlier one of the same length.
+    """
+    tails: list[int] = []  # negated first values of the best sequence of each length
     positions: list[int] = []
-    before: list[int] = []
-    for i, value in enumerate(values):
-        at = bisect_right(tails, value)
-        before.append(positions[at - 1] if at else -1)
+    after = [-1] * len(values)
+    for i in range(len(values) - 1, -1, -1):
+        at = bisect_right(tails, -values[i])
+        after[i] = positions[at - 1] if at else -1
         if at == len(tails):
-            tails.append(value)
+            tails.append(-values[i])
             positions.append(i)
         else:
-            tails[at] = value
-            positions[at] = i
+            tails[at], positions[at] = -values[i], i
     found: list[int] = []
     i = positions[-1] if positions else -1
     while i >= 0:
         found.append(i)
-        i = before[i]
-    return found[::-1]
+        i = after[i]
+    return found

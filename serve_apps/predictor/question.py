@@ -97,8 +97,9 @@ class Questions:
         if moment is not None and moment > as_of:
             raise InsufficientData(
                 f"{channel.name}: views of post {post_id} at {request.known_age_h} h are known from {moment} on",
-                needed=moment,
-                have=as_of,
+                needed=1,
+                have=0,
+                known_at=moment,
             )
         row = builder.stored(index, request.known_age_h, as_of if moment is None else moment)
         assert moment is not None  # else the row was refused

@@ -56,7 +56,8 @@ class RemoteService:
             except (ActorUnavailableError, ActorDiedError, RayActorError, ValueError) as error:
                 # ValueError: no actor of that name, yet or again.
                 if time.monotonic() >= give_up:
-                    raise ServiceUnavailable(f"{self.name} is not running: {error}", service=self.name) from error
+                    why = "no actor of that name" if isinstance(error, ValueError) else str(error).splitlines()[0]
+                    raise ServiceUnavailable(f"{self.name} is not running: {why}", service=self.name) from error
                 time.sleep(pause)
                 pause = min(pause * 2, 1.0)
 

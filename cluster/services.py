@@ -247,8 +247,11 @@ class AnalyticsFactory:
     def __call__(self) -> AnalyticsService:
         """The service, with the cache in force."""
         from actors.analytics_fusion.actor import Analytics
+        from core.cache import make_cache
 
-        return Analytics(self.database, self.clock, self.settings.tenant)
+        redis = self.settings.redis_url
+        cache = make_cache(None if redis is None else redis.get_secret_value())
+        return Analytics(self.database, self.clock, self.settings.tenant, cache)
 
 
 def _analytics(wiring: Wiring) -> Application:

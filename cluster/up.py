@@ -75,7 +75,7 @@ def make_plan(settings: Settings) -> tuple[Topology, Plan]:
     return shape, resources.make(shape, machine)
 
 
-def up(settings: Settings, report: Report = lambda name, seconds: None, *, patience_s: float = 120.0) -> Up:
+def up(settings: Settings, report: Report = lambda name, seconds: None, *, patience_s: float = 180.0) -> Up:
     """Everything answers when this returns.
 
     Refused (plan does not fit, port taken, SQLite on several nodes), StorageBroken, Broken (Ray), ServiceUnavailable
@@ -177,6 +177,8 @@ def connect_ray(settings: Settings, known: HeadState) -> None:
 
     if ray.is_initialized():
         return
+    for name in ("ray", "ray.serve"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # what it announces, `up` says in its own words
     try:
         ray.init(address=known.address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, TimeoutError) as error:

@@ -70,7 +70,7 @@ def status(json: AsJson = False) -> None:
             }
         )
     else:
-        rows = [(h.service, h.status, h.did, h.pid) for h in services]
+        rows = [(h.service, h.status, h.did, str(h.pid or "-")) for h in services]
         table(None, ("service", "status", "checked by", "pid"), rows)
         word = "ready" if ready else "NOT ready"
         console().print(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,11 @@ class JoinedOutcome:
     def foreseen(self) -> bool:
         """Whether the answer was given before the value was known; else it says nothing of forecasting."""
         return self.as_of < self.known_at
+
+    @property
+    def log_error(self) -> float:
+        """log(measured) - log(predicted median), natural, views counted from 1 up: positive where more came."""
+        return math.log(max(self.value, 1.0)) - math.log(max(self.answer.q50, 1.0))
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
 """How far answers were off: sums by target and known age that add up over time, and the figures made of them.
 
-The error of an answer is log(measured) - log(predicted median), natural logarithms, views counted from 1 up.
+The error of an answer is `JoinedOutcome.log_error`: log(measured) - log(predicted median).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from core.clock import DAY
@@ -14,11 +13,6 @@ from core.store.metrics_store import Point, Sum
 from core.store.outcomes import JoinedOutcome
 
 ABS, SQUARE, SIGNED, COVERED, MATURED = "abs_log", "abs_log_squared", "log", "covered", "matured"
-
-
-def log_error(measured: float, predicted: float) -> float:
-    """log(measured) - log(predicted): positive where more views came than were predicted."""
-    return math.log(max(measured, 1.0)) - math.log(max(predicted, 1.0))
 
 
 def slice_name(target: str, known_age_h: int) -> str:
@@ -37,7 +31,7 @@ def sums_of(outcomes: Iterable[JoinedOutcome]) -> Iterator[tuple[Point, Sum]]:
             yield Point(outcome.model, outcome.version, "", MATURED, day), Sum(1, 1.0)
         if not outcome.foreseen:
             continue
-        error = log_error(outcome.value, outcome.answer.q50)
+        error = outcome.log_error
         inside = outcome.answer.q10 <= outcome.value <= outcome.answer.q90
         segment = slice_name(outcome.target, outcome.known_age_h)
         for metric, value in ((ABS, abs(error)), (SQUARE, error * error), (SIGNED, error), (COVERED, float(inside))):

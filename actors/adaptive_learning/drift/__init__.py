@@ -1,0 +1,1 @@
+"""Compares now with what a version learned from: inputs inform, errors act."""

@@ -123,8 +123,7 @@ class AnomalyAnalysis:
         episodes: dict[tuple[str, int], Episode] = {}
         for metric, values in daily.values(history, first, last).items():
             for day, value in enumerate(values.tolist(), start=first):
-                episode = step(watch.states[metric], SCALES[metric], day, value)
-                if episode is not None:
+                for episode in step(watch.states[metric], SCALES[metric], day, value):
                     episodes[metric, episode.onset] = episode
         watch.judged = last
         return watch, self._explained(channel, now, episodes)

@@ -92,29 +92,32 @@ class DetectorState:
     episode: Episode | None = None
 
 
-def step(state: DetectorState, scale: Scale, day: int, value: float) -> Episode | None:
+def step(state: DetectorState, scale: Scale, day: int, value: float) -> tuple[Episode, ...]:
     """Take the value of a day (ordinal of its date; NaN: not known) and change the state in place.
 
-    Days must come in order; one that came already is ignored. Returns the episode that began, went on or ended on
-    this day, if any.
+    Days must come in order; one that came already is ignored. Returns the episodes that began, went on or ended on
+    this day (one can end and another begin).
     """
-    if state.last_day is not None and day <= state.last_day:
-        return None
+    if math.isnan(value) or (state.last_day is not None and day <= state.last_day):
+        return ()
     gap = 0 if state.last_day is None else day - state.last_day
-    if math.isnan(value):
-        return None
     state.last_day, state.n = day, state.n + 1
     if not state.scales:
         _warm_up(state, scale, day, value)
-        return None
+        return ()
+    touched: list[Episode] = []
     if gap > _LONGEST_GAP:
-        state.recent, closed = [], _close(state)
-        if closed is not None:
-            _observe(state, scale, day, value)
-            return closed
+        state.recent = []
+        if state.episode is not None:
+            touched.append(_close(state, state.episode))
     if state.episode is not None:
-        return _follow(state, scale, day, value)
-    return _observe(state, scale, day, value)
+        followed = _follow(state, scale, day, value, state.episode)
+        touched.append(followed)
+        # The day that ends one episode may begin another, in the other direction.
+        if followed.open or followed.settled:
+            return tuple(touched)
+    began = _observe(state, scale, day, value)
+    return (*touched, began) if began is not None else tuple(touched)
 
 
 def expected(state: DetectorState, scale: Scale, day: int) -> float | None:
@@ -209,9 +212,7 @@ def _open(state: DetectorState, scale: Scale, up: bool, window: int, score: floa
     return state.episode
 
 
-def _follow(state: DetectorState, scale: Scale, day: int, value: float) -> Episode:
-    episode = state.episode
-    assert episode is not None
+def _follow(state: DetectorState, scale: Scale, day: int, value: float, episode: Episode) -> Episode:
     point = _point(state, scale, day, value)
     sign = 1 if episode.direction == "up" else -1
     episode.points.append(point)
@@ -220,16 +221,14 @@ def _follow(state: DetectorState, scale: Scale, day: int, value: float) -> Episo
         episode.score = max(episode.score, _score(point.residual / state.scales[0], _limit(state)))
     patience = 1 if len(episode.points) < LEVEL_DAYS else 2
     if episode.quiet >= patience:
-        _close(state)
-    elif len(episode.points) >= SETTLED_DAYS:
+        return _close(state, episode)
+    if len(episode.points) >= SETTLED_DAYS:
         state.level += statistics.median(p.residual for p in episode.points)
         episode.settled = True
-        _close(state)
+        return _close(state, episode)
     return episode
 
 
-def _close(state: DetectorState) -> Episode | None:
-    episode, state.episode = state.episode, None
-    if episode is not None:
-        episode.open = False
+def _close(state: DetectorState, episode: Episode) -> Episode:
+    state.episode, episode.open = None, False
     return episode

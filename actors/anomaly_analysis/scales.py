@@ -38,5 +38,5 @@ SCALES: dict[str, Scale] = {
     GROWTH: Scale(_identity, _identity, 1.0),
     # Counts: the square root makes Poisson noise 1 at any rate (Anscombe 1948). The floor: one post more or less than
     # nothing is nothing, three days without the daily post are something.
-    POSTING: Scale(_anscombe, _from_anscombe, 0.6),
+    POSTING: Scale(_anscombe, _from_anscombe, 0.55),
 }

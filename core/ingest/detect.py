@@ -80,6 +80,8 @@ def kind_of(path: Path) -> Format:
     raise ImportRefused(f"{path}: no known kind of file", path=str(path))
 
 
+# A chat's header, for a file cut off before its messages.
+_CHAT = re.compile(rb'"type"\s*:\s*"(\w+_(channel|chat|group|supergroup|messages))"')
 _KEY = re.compile(rb'"(messages|chats|left_chats|_|personal_information|about)"\s*:')
 
 
@@ -101,6 +103,6 @@ def _json_kind(path: Path) -> Format:
         first = None  # a longer document, or a first line longer than what was read
     if (isinstance(first, dict) and "_" in first) or start.startswith((b'{"_"', b'{"_" ')):
         return "telethon"
-    if keys & {"messages", "chats", "left_chats", "personal_information"}:
+    if keys & {"messages", "chats", "left_chats", "personal_information"} or _CHAT.search(start):
         return "telegram-desktop"
     raise ImportRefused(f"{path}: JSON, but neither a Telegram Desktop export nor Telethon messages", path=str(path))

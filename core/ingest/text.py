@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*")
+_WORD = re.compile(r"\w*[^\W_]\w*(?:['’\-]\w+)*")
 _LINK = re.compile(r"(?:https?://|\bt\.me/|\bwww\.)\S+", re.IGNORECASE)
 _HASHTAG = re.compile(r"(?<!\w)#\w*[^\W\d]\w*")
 _MENTION = re.compile(r"(?<![\w/@])@[A-Za-z]\w{3,31}\b")

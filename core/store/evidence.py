@@ -41,20 +41,18 @@ class EvidenceLog:
     ) -> set[tuple[int, int]]:
         """Which of the posts (channel_id, post_id) had a pair with outcome in (after, until]."""
         p, s, o = schema.prediction, schema.shadow_score, schema.outcome
-        found: set[tuple[int, int]] = set()
-        by_channel: dict[int, list[int]] = {}
-        for channel_id, post_id in posts:
-            by_channel.setdefault(channel_id, []).append(post_id)
+        wanted, found = sorted(set(posts)), set[tuple[int, int]]()
         with self.database.read() as connection:
-            for channel_id, post_ids in by_channel.items():
-                for start in range(0, len(post_ids), 500):
-                    query = (
-                        select(p.c.post_id)
-                        .distinct()
-                        .join_from(p, o, o.c.prediction_id == p.c.id)
-                        .join(s, s.c.prediction_id == p.c.id)
-                        .where(and_(p.c.channel_id == channel_id, p.c.post_id.in_(post_ids[start : start + 500])))
-                        .where(and_(p.c.model == model, o.c.seq > after, o.c.seq <= until, o.c.target.in_(targets)))
-                    )
-                    found |= {(channel_id, row.post_id) for row in connection.execute(query)}
-        return found
+            for start in range(0, len(wanted), 400):
+                part = wanted[start : start + 400]
+                query = (
+                    select(p.c.channel_id, p.c.post_id)
+                    .distinct()
+                    .join_from(p, o, o.c.prediction_id == p.c.id)
+                    .join(s, s.c.prediction_id == p.c.id)
+                    .where(p.c.channel_id.in_({channel for channel, _ in part}))
+                    .where(p.c.post_id.in_({post for _, post in part}))
+                    .where(and_(p.c.model == model, o.c.seq > after, o.c.seq <= until, o.c.target.in_(targets)))
+                )
+                found |= {(row.channel_id, row.post_id) for row in connection.execute(query)}
+        return found & set(wanted)

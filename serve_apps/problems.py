@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from core import telemetry
 from core.errors import AnalyticBotError, InvalidInput, Overloaded, Unauthorized
 from core.store.ids import new_id
 
 MEDIA_TYPE = "application/problem+json"
 
-_log = structlog.get_logger(__name__)
+_log = telemetry.logger("http")
 
 _PROBLEM: dict[str, Any] = {
     "type": "object",
@@ -137,5 +137,5 @@ class RequestId:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode("latin-1"))]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with telemetry.request(request_id):
             await self._app(scope, receive, answer)

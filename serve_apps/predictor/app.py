@@ -7,11 +7,11 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
 from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
 
+from core import telemetry
 from core.artifacts import ArtifactStore
 from core.clock import Clock
 from core.errors import AnalyticBotError
@@ -34,7 +34,7 @@ from serve_apps.predictor.recorder import Recorder
 from serve_apps.predictor.service import PredictionService
 from serve_apps.predictor.traffic import Traffic
 
-_log = structlog.get_logger(__name__)
+_log = telemetry.logger("predictor")
 
 
 @dataclass(frozen=True)

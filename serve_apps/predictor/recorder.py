@@ -7,12 +7,11 @@ import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-import structlog
-
+from core import telemetry
 from core.errors import AnalyticBotError, Broken, Overloaded, ServiceUnavailable
 from core.store.predictions import PredictionLog, PredictionRow, ShadowRow
 
-_log = structlog.get_logger(__name__)
+_log = telemetry.logger("predictor")
 
 GROUP = 256
 
@@ -108,8 +107,8 @@ class Recorder:
         except Exception as error:
             # One row that the database refuses must not fail the others' answers.
             if len(entries) == 1:
-                _log.exception("a prediction could not be stored")
                 entries[0].done.set_exception(Broken(f"the prediction could not be stored: {_line(error)}"))
+                _log.exception("a prediction could not be stored")
                 return
             for entry in entries:
                 self._commit([entry])

@@ -11,8 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import structlog
-
+from core import telemetry
 from core.clock import Clock
 from core.errors import Broken, Conflict
 from core.schemas.predictions import ENGAGEMENT, Arm, Prediction, PredictionRequest, SettledPrediction
@@ -24,7 +23,7 @@ from serve_apps.predictor.recorder import Recorder
 from serve_apps.predictor.routing import Route, route
 from serve_apps.predictor.traffic import Serving, Traffic
 
-_log = structlog.get_logger(__name__)
+_log = telemetry.logger("predictor")
 
 T = TypeVar("T")
 

@@ -7,8 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import structlog
-
+from core import telemetry
 from core.clock import Clock
 from core.errors import Refused
 from core.schemas.rollouts import SplitReport, TrafficSplit
@@ -16,7 +15,7 @@ from serve_apps.predictor.arms import HandleArm, LocalArm
 from serve_apps.predictor.breaker import Breaker
 from serve_apps.predictor.lease import Lease, Standing
 
-_log = structlog.get_logger(__name__)
+_log = telemetry.logger("predictor")
 
 #: a canary is taken for dead after this many probes without an answer in a row
 PROBES_MISSED = 2

@@ -32,7 +32,7 @@ def compare(first: Evaluation, second: Evaluation) -> tuple[SliceComparison, ...
     """Every slice that both were scored on.
 
     Refused when the holdouts differ, InsufficientData when no slice is common. A |log error| is called better or worse
-    only where the two 95 % intervals do not overlap; the other metrics have no stored interval, so they get no$
+    only where the two 95 % intervals do not overlap; the other metrics have no stored interval, so they get no
     verdict.
     """
     holdouts = [(e.holdout_from, e.holdout_until) for e in (first, second)]

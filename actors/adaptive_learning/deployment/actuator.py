@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,9 @@ _log = structlog.get_logger(__name__)
 
 #: Builds the Serve application of a version on trial; picklable, given by the layer above.
 CanaryFactory = Callable[[str, int], Any]
+
+#: The last line of a traceback: `package.Error: what happened`.
+_ERROR = re.compile(r"[\w.]+: \S")
 
 _GOING = (ApplicationStatus.DEPLOYING, ApplicationStatus.RUNNING, ApplicationStatus.UNHEALTHY)
 
@@ -83,7 +87,7 @@ class ServeActuator:
         if found is None:
             return Readiness(False)
         if found.status == ApplicationStatus.DEPLOY_FAILED:
-            return Readiness(False, failed=_last_line(found.message))
+            return Readiness(False, failed=_reason(found))
         return Readiness(found.status == ApplicationStatus.RUNNING)
 
     def set_split(self, split: TrafficSplit) -> None:
@@ -139,7 +143,8 @@ def _status(name: str) -> ApplicationStatus | None:
     return None if found is None else ApplicationStatus(found.status)
 
 
-def _last_line(message: str) -> str:
-    """The error itself, from below a traceback."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return lines[-1] if lines else "Serve gave no reason"
+def _reason(application: Any) -> str:
+    """The error itself, from below the traceback in a deployment's message."""
+    messages = [deployment.message for deployment in application.deployments.values()]
+    lines = [line.strip() for message in messages for line in message.splitlines() if _ERROR.match(line.strip())]
+    return lines[-1] if lines else application.message or "Serve gave no reason"

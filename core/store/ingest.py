@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Table, select, update
@@ -183,14 +185,8 @@ class IngestWriter:
         for name, rows in batch.tables().items():
             unique = _unique(TABLES[name], rows)
             outcome = merge(self.database, connection, TABLES[name], unique)
-            counts = Counts(duplicate=len(rows) - len(unique))
-            for merged in outcome:
-                if merged is Merged.NEW:
-                    counts.new += 1
-                elif merged is Merged.UPDATED:
-                    counts.updated += 1
-                else:
-                    counts.duplicate += 1
+            counts = Counts(new=outcome.count(Merged.NEW), updated=outcome.count(Merged.UPDATED))
+            counts.duplicate = len(rows) - counts.new - counts.updated
             written.tables[name] = counts
             if counts.new or counts.updated:
                 touched |= _note(name, unique, outcome, arrived)
@@ -259,27 +255,23 @@ _TIME = {"posts": 2, "views": 2, "reactions": 2, "subscribers": 1, "mentions": 3
 
 
 def _note(name: str, rows: Sequence[Values], outcome: Sequence[Merged], arrived: dict[int, _Arrived]) -> set[int]:
-    """Collect what changed for the events; returns the channels concerned."""
-    when, touched = _TIME[name], set[int]()
-    for row, merged in zip(rows, outcome, strict=True):
-        if merged is Merged.DUPLICATE:
-            continue
-        key = row[0]
+    """Collect what changed for the events; returns the channels concerned. rows: in key order, so by channel."""
+    when, touched = itemgetter(_TIME[name]), set[int]()
+    told = [row for row, merged in zip(rows, outcome, strict=True) if merged is not Merged.DUPLICATE]
+    for key, group in groupby(told, itemgetter(0)):
+        mine = list(group)
         touched.add(key)
-        entry = arrived.get(key)
-        if entry is None:
-            entry = arrived[key] = _Arrived(times=[row[when], row[when]])
-        if row[when] < entry.times[0]:
-            entry.times[0] = row[when]
-        elif row[when] > entry.times[1]:
-            entry.times[1] = row[when]
-        if name == "posts":
-            if merged is Merged.NEW:
-                entry.posts.add(row[1])
-        elif name == "views":
-            entry.read.add(row[1])
+        times = list(map(when, mine))
+        entry = arrived.setdefault(key, _Arrived(times=[times[0], times[0]]))
+        entry.times = [min(entry.times[0], *times), max(entry.times[1], *times)]
+        if name == "views":
+            entry.read.update(map(itemgetter(1), mine))
         elif name == "subscribers":
-            entry.subscribers += 1
+            entry.subscribers += len(mine)
+    if name == "posts":
+        for row, merged in zip(rows, outcome, strict=True):
+            if merged is Merged.NEW:
+                arrived[row[0]].posts.add(row[1])
     return touched
 
 

@@ -58,9 +58,10 @@ def run_loop(
 
 def _worker(given: dict[str, Any]) -> LoopResult | TrainingStopped:
     config, reporter = given["config"], given["reporter"]
+    # These networks are too small to share between threads: they would spend their time waiting for each other.
+    torch.set_num_threads(1)
     if given["local"]:
         return train_loop(replace(config, device=apply_gpu_share()), reporter)
-    torch.set_num_threads(1)
     context = ray.train.get_context()
     mine = replace(
         config,

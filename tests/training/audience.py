@@ -7,6 +7,7 @@ import numpy as np
 from core.clock import DAY, HOUR
 from core.history import ChannelHistory, HistoryBuilder
 from core.schemas.channels import Channel
+from core.schemas.models import TrainingProgress
 
 START = 1_735_689_600  # 2025-01-01 00:00 UTC
 
@@ -45,3 +46,24 @@ def make_history(
     for day in range(-40, 1 + (at - START) // DAY):
         builder.subscribers[START + day * DAY] = size * 5 + day
     return builder.build()
+
+
+class QuietReporter:
+    """Keeps what it was told; says stop after some number of reports, where asked to."""
+
+    def __init__(self, stop_after: int | None = None, checkpoint: bytes | None = None) -> None:
+        self.progress: list[TrainingProgress] = []
+        self.checkpoints: list[bytes] = []
+        self.stop_after = stop_after
+        self.checkpoint = checkpoint
+
+    def report(self, progress: TrainingProgress, checkpoint: bytes | None) -> None:
+        self.progress.append(progress)
+        if checkpoint is not None:
+            self.checkpoints.append(checkpoint)
+
+    def should_stop(self) -> bool:
+        return self.stop_after is not None and len(self.progress) >= self.stop_after
+
+    def restored(self) -> bytes | None:
+        return self.checkpoint

@@ -124,9 +124,7 @@ def segments(history: ChannelHistory) -> Segments:
 
 def rounds(history: ChannelHistory) -> Ints:
     """Times at which views were read, those of one round of polling (5 min) taken as one."""
-    times = np.unique(history.reading_ts[history.reading_exact_time])
-    if len(times) == 0:
-        return times
+    times = np.sort(history.reading_ts[history.reading_exact_time])
     new = np.ones(len(times), dtype=bool)
     new[1:] = np.diff(times) > _SAME_ROUND_S
     return times[new]
@@ -134,17 +132,12 @@ def rounds(history: ChannelHistory) -> Ints:
 
 def usual_interval(history: ChannelHistory) -> float | None:
     """Median time between rounds, seconds; None with fewer than three rounds."""
-    times = rounds(history)
-    return float(np.median(np.diff(times))) if len(times) >= 3 else None
+    return _usual(rounds(history))
 
 
 def gaps(history: ChannelHistory) -> tuple[tuple[int, int], ...]:
     """Spans between rounds longer than four usual intervals: nobody looked."""
-    times, usual = rounds(history), usual_interval(history)
-    if usual is None:
-        return ()
-    wide = np.flatnonzero(np.diff(times) > GAP_INTERVALS * usual)
-    return tuple((int(times[i]), int(times[i + 1])) for i in wide)
+    return _gaps(rounds(history))
 
 
 def covered(history: ChannelHistory, edges: Ints) -> NDArray[np.bool_]:
@@ -154,6 +147,18 @@ def covered(history: ChannelHistory, edges: Ints) -> NDArray[np.bool_]:
     if len(times) < 2 or history.single_reading:
         return result
     result[:] = (edges[:-1] >= times[0]) & (edges[1:] <= times[-1])
-    for start, stop in gaps(history):
+    for start, stop in _gaps(times):
         result &= (edges[1:] <= start) | (edges[:-1] >= stop)
     return result
+
+
+def _usual(times: Ints) -> float | None:
+    return float(np.median(np.diff(times))) if len(times) >= 3 else None
+
+
+def _gaps(times: Ints) -> tuple[tuple[int, int], ...]:
+    usual = _usual(times)
+    if usual is None:
+        return ()
+    wide = np.flatnonzero(np.diff(times) > GAP_INTERVALS * usual)
+    return tuple((int(times[i]), int(times[i + 1])) for i in wide)

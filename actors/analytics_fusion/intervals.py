@@ -16,7 +16,7 @@ from core.history import Floats, Ints
 Statistic = Literal["mean", "median"]
 
 DRAWS = 1000
-_MEDIAN_CELLS = 2_000_000  # drawn values at most: long series get fewer draws
+_MEDIAN_CELLS = 500_000  # drawn values at most: long series get fewer draws
 _LEAST_DRAWS = 100
 
 

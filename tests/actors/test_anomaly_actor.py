@@ -213,6 +213,24 @@ def test_healthy_channels_raise_nothing_above_low_in_95_of_100() -> None:
     assert alarmed <= 2
 
 
+def test_a_30_percent_fall_of_a_steady_channel_is_found_within_two_days() -> None:
+    from actors.anomaly_analysis.detection import DetectorState, step
+    from actors.anomaly_analysis.scales import SCALES
+
+    # Content does not vary: with posts of random media and hours the daily noise doubles, and fewer are found.
+    plan = Plan(media=lambda day: (0, 1, 0), hours=lambda day: (0, 1, 0), reach=lambda day: 0.7 if day >= 70 else 1.0)
+    found, start = 0, date(2025, 1, 1).toordinal()
+    for seed in range(20):
+        history, state, seen = make(73, 7000 + seed, plan).history(), DetectorState(), set()
+        first = daily.first_day(history)
+        assert first is not None
+        views = daily.values(history, first, start + 71)[VIEWS].tolist()
+        for day, value in enumerate(views, start=first):
+            seen |= {(e.onset, e.direction) for e in step(state, SCALES[VIEWS], day, value)}
+        found += any(onset >= start + 69 and direction == "down" for onset, direction in seen)
+    assert found >= 18
+
+
 def grades(made: Made) -> Iterator[str]:
     """Severities of a whole history without the database."""
     from actors.anomaly_analysis import assessment

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.ingest.importer import import_path
 from rich.console import Console
 
 from cluster import head, state, topology
+from cluster.client import connect
 from cluster.services import Proxies
 from cluster.state import HeadState
 from cluster.story.acts import Acts, Result
@@ -25,6 +25,7 @@ from core.clock import DAY, SystemClock
 from core.codec import from_plain
 from core.errors import InsufficientData, Refused
 from core.history import ChannelHistory
+from core.ingest.importer import import_path
 from core.ingest.replay import Replay
 from core.ingest.simulator import SimulatorConfig, simulate
 from core.schemas.rollouts import RolloutConfig
@@ -72,9 +73,17 @@ def run(settings: Settings, data: Path | None, once: bool, *, console: Console |
             raise
         finally:
             staging.dispose()
-            screen.line("stopping what was started")
-            head.stop(told)
+            _stop(screen, told)
     return result
+
+
+def _stop(screen: Screen, settings: Settings) -> None:
+    """Leave Ray before its head goes: a driver that loses its head is ended with it."""
+    import ray
+
+    screen.line("stopping what was started")
+    ray.shutdown()
+    head.stop(settings)
 
 
 def _fresh_home(settings: Settings) -> None:
@@ -127,8 +136,9 @@ def _play(
     source: str,
 ) -> Result:
     live = Database(settings.database)
-    asker = Asker(running.http_url)
-    figures = Figures(screen, running.http_url, _busiest(histories))
+    bot = connect(running.http_url, patience_s=90.0)
+    asker = Asker(bot)
+    figures = Figures(screen, bot, _busiest(histories))
     services = Proxies.of(topology.load(settings.profile))
     try:
         replay = Replay(staging, live, settings.tenant)
@@ -145,7 +155,7 @@ def _play(
         return _acts(screen, settings, services, replayer, figures)
     finally:
         asker.close()
-        figures.close()
+        bot.close()
         live.dispose()
 
 

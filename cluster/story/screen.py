@@ -122,10 +122,9 @@ class Screen:
         arms = ("stable", "canary", "rescued")
         self.line(
             f"{sum(counts[arm] for arm in arms):,} predictions answered ({counts['canary']:,} by a canary, "
-            f"{counts['rescued']:,} by stable after a canary failed), {counts['failed']:,} failed, "
-            f"{counts['repeated']:,} asked again after a cut connection"
+            f"{counts['rescued']:,} by stable after a canary failed), {counts['failed']:,} failed"
         )
-        for code in sorted(set(counts) - {*arms, "failed", "repeated"}):
+        for code in sorted(set(counts) - {*arms, "failed"}):
             self.line(f"{counts[code]:,} answered '{code}'")
 
     def rollout(self, status: RolloutStatus, before: Phase | None) -> None:

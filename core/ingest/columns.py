@@ -56,6 +56,7 @@ class Chunk:
     table: pa.Table
     report: ImportReport
     kind: str  # table of the report
+    gaps: tuple[int, ...] = ()  # rows of the file that are not in the table, because they could not be split
     keep: Mask = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,6 +64,13 @@ class Chunk:
 
     def __contains__(self, name: str) -> bool:
         return name in self.table.column_names
+
+    def row(self, position: int) -> int:
+        """The row of the file that stands at a position of the table."""
+        number = self.first_row + position
+        for gap in self.gaps:
+            number += gap <= number
+        return number
 
     def raw(self, name: str) -> pa.Array:
         """A column as it was read."""
@@ -78,9 +86,7 @@ class Chunk:
         column = self.raw(name) if name in self else None
         for i in positions[:EXAMPLES]:
             value = "" if column is None else f": {column[int(i)].as_py()!s:.60}"
-            self.report.refuse(
-                self.kind, reason, f"{self.path.name} row {self.first_row + int(i)}, field {name}{value}"
-            )
+            self.report.refuse(self.kind, reason, f"{self.path.name} row {self.row(int(i))}, field {name}{value}")
         if len(positions) > EXAMPLES:
             self.report.refuse(self.kind, reason, "", rows=len(positions) - EXAMPLES)
 
@@ -182,9 +188,13 @@ def chunks(path: Path, kind: str, report: ImportReport, only: tuple[str, ...] | 
         )
         row, passed = 2, 0
         for block in reader:
-            skipped = sum(1 for number in crooked[passed:] if number <= row + block.num_rows)
-            yield Chunk(path, row, pa.Table.from_batches([block]), report, kind)
-            row, passed = row + block.num_rows + skipped, passed + skipped
+            after, gaps = row + block.num_rows, []
+            for number in crooked[passed:]:  # in order; the block's last row moves down with each one before it
+                if number <= after:
+                    gaps.append(number)
+                    after += 1
+            yield Chunk(path, row, pa.Table.from_batches([block]), report, kind, tuple(gaps))
+            row, passed = after, passed + len(gaps)
     except pa.ArrowInvalid as error:
         raise _csv_refused(path, error) from error
 

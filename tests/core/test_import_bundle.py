@@ -149,6 +149,17 @@ def test_a_bad_row_is_refused_by_name_and_the_others_stay(
     assert report.tables["views"].new == 3
 
 
+def test_rows_keep_their_numbers_behind_rows_that_cannot_be_split(folder: Path, sqlite_database: Database) -> None:
+    bad = "a,1,2025-01-02 00:00:00\n"
+    (folder / "views.csv").write_text(VIEWS + bad + bad + "a,1,2025-01-03 00:00:00,x,\n" + bad + "a,1,never,50,\n")
+    refused = {refusal.reason: refusal.examples for refusal in run(folder, sqlite_database).refused}
+    assert [example.split(":")[0] for example in refused["3 fields instead of 5"]] == [
+        f"views.csv row {n}" for n in (5, 6, 8)
+    ]
+    assert refused["views is not a whole number"][0].startswith("views.csv row 7,")
+    assert refused["ts is not a date and time"][0].startswith("views.csv row 9,")
+
+
 def test_one_absurd_high_value_is_refused_instead_of_all_that_follow(folder: Path, sqlite_database: Database) -> None:
     rows = [f"a,1,2025-01-02 {h:02}:00:00,{10**9 if h == 3 else 100 + h}," for h in range(8)]
     (folder / "views.csv").write_text(VIEWS + "\n".join(rows) + "\n")

@@ -93,22 +93,19 @@ class AnomalyAnalysis:
         now = self.clock.now()
         touched = {event.channel_id for event in events if event.channel_id % self.shards == self.shard}
         known = {c.id: c for c in self.channels.channels()} if touched else {}
-        judged = [(known[i], *self._judge(known[i], now)) for i in sorted(touched) if i in known]
+        states = self.states.some(SERVICE, [str(i) for i in sorted(touched)])
+        judged = [(known[i], *self._judge(known[i], states.get(str(i)), now)) for i in sorted(touched) if i in known]
         new = 0
         with self.database.write() as connection:
             for channel, watch, findings in judged:
                 if watch is not None:
-                    self.states.save(connection, SERVICE, self._series(channel), to_json(watch), now)
+                    self.states.save(connection, SERVICE, str(channel.id), to_json(watch), now)
                 new += self.store.save(connection, channel.id, findings, now)
             self.outbox.advance(connection, self.consumer, events[-1].seq)
         return new, len(events) == _EVENTS_AT_ONCE
 
-    def _series(self, channel: Channel) -> str:
-        return str(channel.id)
-
-    def _judge(self, channel: Channel, now: int) -> tuple[Watch | None, list[AnomalyFinding]]:
+    def _judge(self, channel: Channel, stored: str | None, now: int) -> tuple[Watch | None, list[AnomalyFinding]]:
         """Take the newly completed days of a channel; None: there was nothing to do."""
-        stored = self.states.load(SERVICE, self._series(channel))
         watch = Watch() if stored is None else from_json(Watch, stored)
         first = None if watch.judged is None else watch.judged + 1
         if first is not None and day_start(channel.timezone, date.fromordinal(first + 1)) > now:

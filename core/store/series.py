@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, select
@@ -10,6 +11,7 @@ from core.store import schema
 from core.store.database import Database
 
 MAX_SERIES_NAME = 128
+_IN_CHUNK = 500  # names in one IN list; engines and drivers limit the number of parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,18 @@ class SeriesStates:
         where = and_(table.c.service == service, table.c.series == series)
         with self.database.read() as connection:
             found: str | None = connection.execute(select(table.c.state).where(where)).scalar()
+        return found
+
+    def some(self, service: str, series: Sequence[str]) -> dict[str, str]:
+        """The states of some series of a service, those that have one."""
+        table, found = schema.series_state, dict[str, str]()
+        with self.database.read() as connection:
+            for start in range(0, len(series), _IN_CHUNK):
+                names = series[start : start + _IN_CHUNK]
+                query = select(table.c.series, table.c.state).where(
+                    table.c.service == service, table.c.series.in_(names)
+                )
+                found.update({row.series: row.state for row in connection.execute(query)})
         return found
 
     def all(self, service: str) -> dict[str, str]:

@@ -30,6 +30,7 @@ def test_services_keep_their_states_apart(database: Database) -> None:
         states.save(connection, "anomaly", "b", "3", now=1)
     assert states.all("anomaly") == {"a": "2", "b": "3"}
     assert states.all("nobody") == {}
+    assert states.some("anomaly", ["b", *(f"missing {i}" for i in range(1200))]) == {"b": "3"}
 
 
 def test_a_transaction_that_fails_leaves_the_state_before(database: Database) -> None:

@@ -117,6 +117,17 @@ class Predictor:
         if not self._thread.is_alive():
             raise RuntimeError("the predictor's tick has ended")
 
+    def close(self) -> None:
+        """Stop ticking and commit what waits; safe to call twice."""
+        self._stop.set()
+        self._traffic.wake.set()
+        self._recorder.close()
+
+    def __del__(self) -> None:
+        # Serve calls it when a replica ends; a constructor that failed has nothing to close.
+        if hasattr(self, "_stop"):
+            self.close()
+
     def _tick(self) -> None:
         while not self._stop.is_set():
             self._traffic.wake.wait(self._parts.settings.tick_s)

@@ -1,0 +1,176 @@
+"""What runs inside replicas, without Serve: the predictor's parts, a version on trial, the proxies' errors."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from ray.exceptions import ActorDiedError, RayTaskError
+from ray.serve.exceptions import RayServeException
+
+from core.errors import ArtifactCorrupt, Broken, NotFound, ServiceUnavailable
+from core.protocols import AnalyticsService
+from core.schemas.predictions import ENGAGEMENT
+from core.settings import Settings
+from core.store.splits import SplitStore
+from serve_apps import proxy
+from serve_apps.analytics import AnalyticsReplica, build_analytics
+from serve_apps.canary import Canary, CanaryFactory
+from serve_apps.loading import ModelLoader
+from serve_apps.predictor.app import Predictor, PredictorParts, build_predictor
+from serve_apps.proxy import served
+from tests.serve_apps.world import World
+
+
+@pytest.fixture
+def parts(world: World) -> PredictorParts:
+    return PredictorParts(world.database, world.artifacts, Settings(tick_s=0.05), world.clock)
+
+
+def test_a_replica_loads_the_stored_version_before_its_first_request(world: World, parts: PredictorParts) -> None:
+    SplitStore(world.database).write(world.split(), world.clock)
+    predictor = Predictor(parts)
+    report = asyncio.run(predictor.split_report())
+    health = asyncio.run(predictor.health())
+    predictor.check_health()
+    predictor.close()
+    assert (report.epoch, report.stable) == (1, 1)
+    assert (health.status, health.details["stable"]) == ("ok", 1)
+
+
+def test_a_replica_sees_a_stored_split_without_being_told(world: World, parts: PredictorParts) -> None:
+    predictor = Predictor(parts)
+    assert asyncio.run(predictor.split_report()).stable is None
+    SplitStore(world.database).write(world.split(epoch=4, stable=2), world.clock)
+    predictor._look()
+    assert asyncio.run(predictor.split_report()).stable == 2
+    predictor.close()
+    predictor._thread.join(10)
+    with pytest.raises(RuntimeError, match="tick has ended"):
+        predictor.check_health()
+
+
+def test_a_version_that_cannot_be_loaded_is_told_in_health(world: World, parts: PredictorParts) -> None:
+    SplitStore(world.database).write(world.split(stable=7), world.clock)
+    predictor = Predictor(parts)
+    health = asyncio.run(predictor.health())
+    predictor.close()
+    assert health.status == "degraded"
+    assert "version 7" in health.details["trouble"]
+
+
+def test_the_routes_of_a_replica_answer(world: World, parts: PredictorParts) -> None:
+    from starlette.testclient import TestClient
+
+    SplitStore(world.database).write(world.split(), world.clock)
+    predictor = Predictor(parts)
+    with TestClient(predictor.__serve_build_asgi_app__()) as client:
+        answer = client.post("/v1/predictions", json={"channel": "@town", "post_id": 55})
+    predictor.close()
+    assert (answer.status_code, answer.json()["version"]) == (200, 1)
+
+
+def test_a_version_on_trial_scores_like_the_same_version_in_process(world: World) -> None:
+    loader = ModelLoader(world.database, world.artifacts, ENGAGEMENT)
+    canary = Canary(loader, 2)
+    model = loader.load(2)
+    rows = np.zeros((3, len(model.signature.features)), dtype=np.float32)
+    bases: Any = {"views_24h": np.array([5.0, 6.0, 7.0])}
+    assert np.array_equal(canary.score(rows, bases)["views_24h"], model.predict(rows, bases)["views_24h"])
+    assert canary.served_version() == 2
+    canary.check_health()
+
+
+def test_a_version_that_gives_nonsense_is_not_healthy(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    canary = Canary(ModelLoader(world.database, world.artifacts, ENGAGEMENT), 2)
+    signature = canary._model.signature
+    nonsense = SimpleNamespace(
+        signature=signature, predict=lambda x, bases: {t: np.full((1, 3), np.nan) for t in bases}
+    )
+    monkeypatch.setattr(canary, "_model", nonsense)
+    with pytest.raises(RuntimeError, match="not finite"):
+        canary.check_health()
+
+
+def test_a_corrupt_or_unknown_version_fails_before_it_serves(world: World) -> None:
+    loader = ModelLoader(world.database, world.artifacts, ENGAGEMENT)
+    with pytest.raises(NotFound):
+        Canary(loader, 9)
+    for path in [p for p in Path(world.artifacts.url).rglob("*") if p.is_file()]:
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(ArtifactCorrupt):
+        Canary(loader, 1)
+
+
+def test_applications_are_built_from_picklable_factories(world: World, parts: PredictorParts) -> None:
+    import pickle
+
+    factory = pickle.loads(pickle.dumps(CanaryFactory(world.database, world.artifacts)))
+    assert factory(ENGAGEMENT, 2) is not None
+    assert build_predictor(pickle.loads(pickle.dumps(parts))) is not None
+
+
+class Numbers:
+    """An analytics service that says what it was asked."""
+
+    def __getattr__(self, method: str) -> Any:
+        return lambda *args: (method, *args)
+
+
+def test_the_analytics_replica_passes_questions_on() -> None:
+    replica = AnalyticsReplica(Numbers)
+
+    async def ask() -> list[Any]:
+        return [
+            await replica.overview("@x"),
+            await replica.posts("@x", 5),
+            await replica.series("@x", "posts"),
+            await replica.data_status("@x"),
+            await replica.health(),
+        ]
+
+    assert asyncio.run(ask()) == [
+        ("overview", "@x", 30, None),
+        ("posts", "@x", 5, "overperformance", 24),
+        ("series", "@x", "posts", "day"),
+        ("data_status", "@x"),
+        ("health",),
+    ]
+    assert build_analytics(Numbers) is not None
+
+
+def task_error(cause: Exception) -> RayTaskError:
+    return RayTaskError("overview", "traceback", cause)
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (task_error(NotFound("no channel '@x'")), NotFound),
+        (task_error(KeyError("x")), Broken),
+        (TimeoutError(), ServiceUnavailable),
+        (ActorDiedError(), ServiceUnavailable),
+        (RayServeException("no such application"), ServiceUnavailable),
+    ],
+)
+def test_a_served_service_raises_what_its_replica_raised(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, expected: type[Exception]
+) -> None:
+    class Response:
+        def result(self, timeout_s: float) -> Any:
+            raise raised
+
+    handle = SimpleNamespace(overview=SimpleNamespace(remote=lambda *args: Response()))
+    monkeypatch.setattr(proxy, "_handle", lambda app: handle)
+    with pytest.raises(expected) as caught:
+        served(AnalyticsService, "analytics_fusion").overview("@x")
+    assert type(caught.value) is expected
+
+
+def test_a_served_service_has_no_private_methods() -> None:
+    with pytest.raises(AttributeError):
+        getattr(served(AnalyticsService, "analytics_fusion"), "_secret")  # noqa: B009

@@ -18,7 +18,9 @@ class RolloutDefaults(BaseSettings):
 
     steps: tuple[float, ...] = Field((0.10, 0.50, 1.0), description="traffic shares of the challenger")
     hold_s: tuple[float, ...] = Field((120.0, 240.0, 240.0), description="least time at each step, seconds")
-    deadline_s: float = Field(6 * 3600.0, description="without enough evidence by then: back to stable")
+    deadline_s: float = Field(
+        14 * 86400.0, description="without enough evidence by then: back to stable (outcomes take a day to come)"
+    )
     alpha: float = Field(0.05, description="chance of rolling back a healthy version, per roll-out")
     beta: float = Field(0.05, description="chance of promoting a version worse than the margin")
     error_slo: float = Field(0.01, description="error rate that the challenger must be shown to be under (10 → 50)")

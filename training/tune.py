@@ -111,6 +111,14 @@ def _summary(result: Any) -> dict[str, Any]:
     return dict(result.config) | {METRIC: float(result.metrics[METRIC]), "epochs": epochs}
 
 
+def _never() -> bool:
+    return False
+
+
+def _silent(_done: int, _best: float) -> None:
+    """Nobody listens."""
+
+
 class _Stop(tune.Stopper):
     """Ends the whole search when asked to; tells how many results have come."""
 
@@ -119,6 +127,11 @@ class _Stop(tune.Stopper):
         self._on_trials = on_trials
         self._seen: set[str] = set()
         self._best = float(np.inf)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune stores the search on disk with its stopper; what listens in this process (locks, stores) stays here. A
+        # search that is taken up again in another process runs to the end of its budget.
+        return {"_seen": self._seen, "_best": self._best, "_should_stop": _never, "_on_trials": _silent}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         self._seen.add(trial_id)

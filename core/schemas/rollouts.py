@@ -29,7 +29,7 @@ class RolloutConfig:
 
     steps: tuple[float, ...] = (0.10, 0.50, 1.0)
     hold_s: tuple[float, ...] = (120.0, 240.0, 240.0)
-    deadline_s: float = 6 * 3600.0
+    deadline_s: float = 14 * 86400.0
     alpha: float = 0.05
     beta: float = 0.05
     error_slo: float = 0.01

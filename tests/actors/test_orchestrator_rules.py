@@ -9,7 +9,7 @@ from actors.adaptive_learning.orchestrator.triggers import COOL_DOWN_S, ENOUGH_N
 from core.clock import DAY
 from core.errors import Conflict, NotFound, Refused
 from core.schemas.models import Evaluation, Lineage, ModelVersion, PairedComparison, Score, Signature
-from core.schemas.monitoring import DriftReport, ResidualDrift
+from core.schemas.monitoring import Degradation, DriftReport, ResidualDrift
 from core.schemas.workflows import Step, Workflow
 from core.store.database import Database
 from core.store.workflows import WorkflowStore
@@ -31,7 +31,8 @@ def _residuals(alarms: int) -> DriftReport:
     moved = ResidualDrift(
         n=200, alarms=alarms, last_alarm_at=NOW, onset_estimate=NOW - DAY, mean_before=0.0, mean_after=0.3
     )
-    return DriftReport("engagement", 3, NOW, 500, 200, "none", residuals=moved)
+    severity = "medium" if alarms else "none"
+    return DriftReport("engagement", 3, NOW, 500, 200, severity, residuals=moved)  # type: ignore[arg-type]
 
 
 def _ended(trigger: str, ago: int) -> Workflow:
@@ -39,34 +40,50 @@ def _ended(trigger: str, ago: int) -> Workflow:
 
 
 def test_drift_of_the_errors_starts_a_retraining_and_says_how_far_they_moved() -> None:
-    decision = decide(now=NOW, champion=CHAMPION, new_labels=40, drift=_residuals(1), last=None)
+    decision = decide(now=NOW, champion=CHAMPION, new_labels=40, drift=_residuals(1), degraded=(), last=None)
     assert decision.trigger == "drift"
     assert "+0.300" in decision.reason
 
 
 def test_drift_of_the_inputs_alone_starts_nothing() -> None:
-    report = replace(_residuals(0), severity="high")
-    assert decide(now=NOW, champion=CHAMPION, new_labels=40, drift=report, last=None).trigger is None
+    report = replace(_residuals(0), severity="low", notes=("inputs: high",))
+    assert decide(now=NOW, champion=CHAMPION, new_labels=40, drift=report, degraded=(), last=None).trigger is None
+
+
+def test_errors_that_rose_start_a_retraining_and_errors_that_fell_do_not() -> None:
+    rose = Degradation("mae_log", "views_24h@4h", "worse", 200, 80, 0.05, 0.02, 0.08)
+    fell = replace(rose, verdict="better", change=-0.05)
+    arguments = {"now": NOW, "champion": CHAMPION, "new_labels": 40, "drift": None, "last": None}
+    assert decide(**arguments, degraded=(rose,)).trigger == "performance"  # type: ignore[arg-type]
+    assert decide(**arguments, degraded=(fell,)).trigger is None  # type: ignore[arg-type]
 
 
 def test_enough_new_outcomes_are_a_reason_by_themselves() -> None:
-    assert decide(now=NOW, champion=CHAMPION, new_labels=ENOUGH_NEW_LABELS, drift=None, last=None).trigger == "outcomes"
-    assert decide(now=NOW, champion=CHAMPION, new_labels=ENOUGH_NEW_LABELS - 1, drift=None, last=None).trigger is None
+    assert (
+        decide(now=NOW, champion=CHAMPION, new_labels=ENOUGH_NEW_LABELS, drift=None, degraded=(), last=None).trigger
+        == "outcomes"
+    )
+    assert (
+        decide(now=NOW, champion=CHAMPION, new_labels=ENOUGH_NEW_LABELS - 1, drift=None, degraded=(), last=None).trigger
+        is None
+    )
 
 
 def test_what_is_enough_grows_with_what_the_champion_learned_from() -> None:
     learned = replace(CHAMPION, lineage=replace(CHAMPION.lineage, rows=10_000))
-    assert decide(now=NOW, champion=learned, new_labels=599, drift=None, last=None).trigger is None
-    assert decide(now=NOW, champion=learned, new_labels=600, drift=None, last=None).trigger == "outcomes"
+    assert decide(now=NOW, champion=learned, new_labels=599, drift=None, degraded=(), last=None).trigger is None
+    assert decide(now=NOW, champion=learned, new_labels=600, drift=None, degraded=(), last=None).trigger == "outcomes"
 
 
 def test_too_few_new_outcomes_teach_nothing_even_in_drift() -> None:
     few = LEAST_NEW_LABELS - 1
-    assert decide(now=NOW, champion=CHAMPION, new_labels=few, drift=_residuals(1), last=None).trigger is None
+    assert (
+        decide(now=NOW, champion=CHAMPION, new_labels=few, drift=_residuals(1), degraded=(), last=None).trigger is None
+    )
 
 
 def test_a_workflow_cools_down_but_not_after_the_first_version() -> None:
-    arguments = {"now": NOW, "champion": CHAMPION, "new_labels": 100, "drift": None}
+    arguments = {"now": NOW, "champion": CHAMPION, "new_labels": 100, "drift": None, "degraded": ()}
     assert decide(**arguments, last=_ended("outcomes", COOL_DOWN_S - 1)).trigger is None  # type: ignore[arg-type]
     assert decide(**arguments, last=_ended("outcomes", COOL_DOWN_S)).trigger == "outcomes"  # type: ignore[arg-type]
     assert decide(**arguments, last=_ended("bootstrap", 0)).trigger == "outcomes"  # type: ignore[arg-type]

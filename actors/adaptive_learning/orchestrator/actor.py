@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -69,8 +70,12 @@ class Orchestrator:
         self.controller = Controller(self.database, self.clock, self.versioning, self.actuator)
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._referenced: int | None = None
+        self._held: set[tuple[str, int]] = set()
         if self.autostart:
-            threading.Thread(target=self._run, name="tick", daemon=True).start()
+            # A roll-out is watched by a thread of its own: a consumer that hangs must not delay a way back or a lease.
+            for name, turn in (("tick", self.tick), ("control", self.control)):
+                threading.Thread(target=self._run, args=(turn,), name=name, daemon=True).start()
 
     # ------------------------------------------------------------ the loop
 
@@ -79,7 +84,10 @@ class Orchestrator:
         with self._lock:
             notes: list[str] = []
             self._nudge(notes)
-            rollout = self._attempt(notes, "roll-out", lambda: self.controller.tick(model))
+            rollout = self._attempt(notes, "roll-out", lambda: self.control(model))
+            champion = self.versioning.resolve(model, "champion")
+            if champion is not None:
+                self._attempt(notes, "drift", partial(self._mind_drift, champion, rollout))
             workflow = self._store.active(model)
             if workflow is not None:
                 workflow, waiting = self._advance(workflow, notes)
@@ -89,17 +97,21 @@ class Orchestrator:
             champion = self.versioning.resolve(model, "champion")
             return LoopStatus(
                 model=model,
-                champion=champion.version if champion else None,
+                champion=None if champion is None else champion.version,
                 workflow=workflow,
                 rollout=rollout.id if rollout else None,
                 waiting_for=waiting,
                 notes=tuple(notes),
             )
 
-    def _run(self) -> None:
+    def control(self, model: str = ENGAGEMENT) -> RolloutStatus | None:
+        """Move the active roll-out and renew its lease; None: there is none."""
+        return self.controller.tick(model)
+
+    def _run(self, turn: Callable[[], object]) -> None:
         while not self._stop.wait(self.settings.tick_s):
             try:
-                self.tick()
+                turn()
             except AnalyticBotError as error:
                 log.warning("tick_failed", error=str(error), code=error.code)
 
@@ -152,6 +164,8 @@ class Orchestrator:
             champion=champion,
             new_labels=labels,
             drift=self._attempt(notes, "drift", lambda: self._drift(champion)),
+            degraded=self._attempt(notes, "monitoring", lambda: self.monitoring.degradation(model, champion.version))
+            or (),
             last=self._store.latest(model),
         )
         if decision.trigger is not None:
@@ -159,6 +173,21 @@ class Orchestrator:
             key = f"{decision.trigger}:v{champion.version}:{self._last_id(model)}"
             self._store.begin(model, decision.trigger, key, Step.DIAGNOSE, decision.reason, {}, self.clock.now())
         return decision.reason
+
+    def _mind_drift(self, champion: ModelVersion, rollout: RolloutStatus | None) -> None:
+        """A champion has its own reference, however it came there; a world that moves holds a roll-out."""
+        if self._referenced != champion.version:
+            self.drift.set_reference(champion.model, champion.version)
+            self._referenced = champion.version
+        if rollout is None:
+            return
+        report = self._drift(champion)
+        moved = report.residuals if report else None
+        if moved is None or moved.last_alarm_at is None or moved.last_alarm_at < rollout.started_at:
+            return
+        if (rollout.id, moved.last_alarm_at) not in self._held:
+            self._held.add((rollout.id, moved.last_alarm_at))
+            self.controller.drifted(champion.model, f"errors of v{champion.version} began to move")
 
     def _last_id(self, model: str) -> str:
         last = self._store.latest(model)
@@ -217,8 +246,7 @@ class Orchestrator:
 
     def start_rollout(self, model: str, version: int, config: RolloutConfig, key: str) -> RolloutStatus:
         """Roll a registered version out; a second one queues behind the first."""
-        with self._lock:
-            return self.controller.start(model, version, config, key)
+        return self.controller.start(model, version, config, key)
 
     def rollout(self, rollout_id: str) -> RolloutStatus:
         """State and evidence; NotFound."""
@@ -234,8 +262,7 @@ class Orchestrator:
 
     def steer(self, rollout_id: str, action: str, reason: str) -> RolloutStatus:
         """pause, resume, abort; Refused when the phase does not allow it."""
-        with self._lock:
-            return self.controller.steer(rollout_id, action, reason)
+        return self.controller.steer(rollout_id, action, reason)
 
     def health(self) -> Health:
         """Read the loop's state."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actors.adaptive_learning.deployment.controller import Controller
@@ -170,12 +170,16 @@ class Steps:
     def _rollout(self, workflow: Workflow) -> Transition | Waiting:
         version, rollout_id = int(workflow.data["version"]), workflow.data.get("rollout")
         if rollout_id is None:
-            if not self.settings.auto_rollout and workflow.trigger != "manual":
-                return Transition(Step.STOPPED, f"roll-outs are not automatic here: v{version} waits to be started")
             defaults = from_plain(RolloutConfig, self.settings.rollout.model_dump())
             config = from_plain(RolloutConfig, workflow.data["config"]) if workflow.data.get("config") else defaults
-            status = self.controller.start(workflow.model, version, config, f"{workflow.id}:rollout")
-            return Transition(Step.ROLLOUT, f"roll-out of v{version} begins", {"rollout": status.id})
+            config = replace(config, skip_validation=bool(workflow.data.get("skip_validation")))
+            approved = self.settings.auto_rollout or workflow.trigger == "manual"
+            key = f"{workflow.id}:rollout"
+            status = self.controller.start(workflow.model, version, config, key, approved=approved)
+            reason = (
+                f"roll-out of v{version} begins" if approved else f"v{version} waits for approval: resume to start it"
+            )
+            return Transition(Step.ROLLOUT, reason, {"rollout": status.id})
         status = self.controller.status(str(rollout_id))
         if status.phase is Phase.PROMOTED:
             return Transition(Step.SETTLE, status.reason)

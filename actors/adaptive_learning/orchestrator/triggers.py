@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from core.clock import DAY
 from core.schemas.models import ModelVersion
-from core.schemas.monitoring import DriftReport
+from core.schemas.monitoring import Degradation, DriftReport, ResidualDrift
 from core.schemas.workflows import ENDED, Trigger, Workflow
 
 #: Posts with a newly known outcome before a retraining can teach anything: below, incremental fits only follow noise.
@@ -32,9 +32,10 @@ def decide(
     champion: ModelVersion,
     new_labels: int,
     drift: DriftReport | None,
+    degraded: tuple[Degradation, ...],
     last: Workflow | None,
 ) -> Decision:
-    """Drift of the residuals acts; drift of the inputs only informs; enough new outcomes act by themselves.
+    """Drift or degradation of the errors acts; drift of the inputs only informs; enough new outcomes act by themselves.
 
     new_labels: posts whose outcome became known after the champion's data ended. last: the latest workflow.
     """
@@ -44,12 +45,15 @@ def decide(
             return Decision(None, f"cooling down for another {rest / 3600:.0f} h after the last workflow")
     if new_labels < LEAST_NEW_LABELS:
         return Decision(None, f"{new_labels} posts with new outcomes, {LEAST_NEW_LABELS} are the least to learn from")
-    if drift is not None and drift.residuals is not None and drift.residuals.alarms:
-        moved = drift.residuals
+    if drift is not None and drift.severity in ("medium", "high") and drift.residuals is not None:
+        return Decision("drift", _moved(champion.version, drift.residuals))
+    worse = [d for d in degraded if d.metric == "mae_log" and d.verdict == "worse" and d.change is not None]
+    if worse:
+        most = max(worse, key=lambda d: d.recent_n)
         return Decision(
-            "drift",
-            f"errors of v{champion.version} moved from {_signed(moved.mean_before)} to {_signed(moved.mean_after)} "
-            f"(mean signed log error, {moved.n} outcomes)",
+            "performance",
+            f"|log error| of v{champion.version} rose by {most.change:.3f} [{most.low:.3f}, {most.high:.3f}] at "
+            f"{most.segment} ({most.recent_n} recent outcomes, {most.before_n} before)",
         )
     enough = max(ENOUGH_NEW_LABELS, int(ENOUGH_NEW_SHARE * champion.lineage.rows))
     if new_labels >= enough:
@@ -58,6 +62,15 @@ def decide(
         )
     return Decision(
         None, f"{new_labels} of {enough} posts with new outcomes since v{champion.version}; no drift of errors"
+    )
+
+
+def _moved(version: int, residuals: ResidualDrift) -> str:
+    what = "size of the log error" if (residuals.stream or "").endswith("spread") else "signed log error"
+    where = f" of {residuals.stream}" if residuals.stream else ""
+    return (
+        f"errors of v{version} moved: mean {what}{where} from {_signed(residuals.mean_before)} to "
+        f"{_signed(residuals.mean_after)} ({residuals.n} outcomes)"
     )
 
 

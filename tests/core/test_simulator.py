@@ -81,3 +81,10 @@ def test_every_channel_says_that_it_is_simulated(bundle: Path) -> None:
 def test_an_impossible_simulation_is_refused(bad: dict[str, float]) -> None:
     with pytest.raises(InvalidInput):
         SimulatorConfig(**bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("drift_at", [None, 0.999])
+def test_without_a_drift_and_without_mentions_a_bundle_is_whole(tmp_path: Path, drift_at: float | None) -> None:
+    simulate(SimulatorConfig(channels=2, days=3, posts_per_day=1, drift_at=drift_at), tmp_path)
+    assert len(pd.read_csv(tmp_path / "views.csv")) > 0
+    assert list(pd.read_csv(tmp_path / "mentions.csv").columns)[:2] == ["src_channel", "dst_channel"]

@@ -212,7 +212,8 @@ def _view_table(
     phase = (-(published - config.start) % every)[:, None]
     ts = published[:, None] + phase + grid[None, :] + rng.integers(0, 60, (len(published), len(grid)))
     age_h = (ts - published[:, None]) / HOUR
-    speed = np.where(drift_at is not None and published >= (drift_at or 0), AFTER.speed, BEFORE.speed)[:, None]
+    late = np.zeros(len(published), dtype=bool) if drift_at is None else published >= drift_at
+    speed = np.where(late, AFTER.speed, BEFORE.speed)[:, None]
     mean = final[:, None] * share_of_views(age_h, speed * np.exp(rng.normal(0, 0.12, (len(published), 1))))
     steps = np.diff(mean, axis=1, prepend=0.0)
     views = np.cumsum(rng.poisson(np.maximum(steps, 0)), axis=1)
@@ -251,8 +252,8 @@ def _mention_table(
     chosen = np.flatnonzero(rng.random(len(published)) < 0.03)
     others = (i + 1 + rng.integers(0, max(1, config.channels - 1), len(chosen))) % config.channels
     return {
-        "src_channel": [name] * len(chosen),
-        "dst_channel": [f"sim{other + 1:02d}" for other in others],
+        "src_channel": pa.array([name] * len(chosen), pa.string()),
+        "dst_channel": pa.array([f"sim{other + 1:02d}" for other in others], pa.string()),
         "post_id": chosen + 1,
         "published_at": _times(published[chosen]),
     }

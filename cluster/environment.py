@@ -38,11 +38,12 @@ def token_file(settings: Settings) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            # Whole under another name first: a process that reads it meanwhile must not see half a token.
+            partial = path.with_suffix(f".{os.getpid()}.tmp")
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 file.write(secrets.token_hex(32))
-    except FileExistsError:
-        pass  # another process made it in between; its token is the one
+            partial.replace(path)
     except OSError as error:
         raise StorageBroken(f"{path}: cannot be written ({error.strerror}): set ANALYTICBOT_HOME elsewhere") from error
     return path
@@ -100,9 +101,11 @@ def of_head(settings: Settings, ports: Ports, cluster_id: str) -> dict[str, str]
         "PYTHONPATH": os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH", "")])),
         "PYTHONWARNINGS": "ignore::DeprecationWarning",  # Serve itself raises pydantic's by the hundred
         "RAY_START_HOOK": "cluster.start_hook.without_client_server",
+        "RAY_worker_maximum_startup_concurrency": "4",  # starting is mostly waiting; also the limit of a warning
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # detached actors never drain: `down` would wait for nothing
         "DASHBOARD_METRIC_PORT": str(ports.dashboard_metrics),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "3",  # a dead proxy is noticed after three of these
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         "RAY_SERVE_HAPROXY_STATS_PORT": str(ports.haproxy_stats),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports.haproxy_metrics),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -65,7 +66,8 @@ def clock(config: Settings, found: Database) -> Clock:
 
 def console() -> Console:
     """Standard output; plain text when piped."""
-    return Console(highlight=False, soft_wrap=True)
+    width = None if sys.stdout.isatty() else 200
+    return Console(highlight=False, soft_wrap=True, width=width)
 
 
 def show_json(value: Any) -> None:

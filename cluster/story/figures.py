@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cluster.client import Bot
-from cluster.story.screen import Screen
+from cluster.story.screen import Screen, strongest_first
 from core.clock import DAY
 
 _SHOWN_DAYS = 60
@@ -21,14 +21,13 @@ class Figures:
 
     def show(self, now: int) -> None:
         """Print them."""
-        self.screen.title("What the channels say")
         for name in self.channels:
             channel = self.bot.channels[name]
             self.screen.overview(channel.overview(days=30, until=now))
             for missing in channel.status().missing:
                 self.screen.line(f"    {missing}")
         found = self.bot.anomalies(since=now - _SHOWN_DAYS * DAY, limit=500)
-        strongest = sorted(found, key=lambda f: (-f.score, f.onset))[:4]
+        strongest = sorted(found, key=strongest_first)[:4]
         self.screen.line(
             f"{len(found)} unusual spells in the last {_SHOWN_DAYS} days" + (", the strongest:" if found else "")
         )

@@ -49,3 +49,9 @@ class Replayer:
         self._next_visit, self.now = due, until
         self.steps_done += 1
         return self.orchestrator.tick()
+
+    def finish(self, last: int) -> None:
+        """Feed what is left, without asking: the database then holds the whole import."""
+        self.replay.feed(max(last, self.now), self.source)
+        self.now = max(last, self.now)
+        self.orchestrator.tick()

@@ -19,7 +19,7 @@ from cluster.story.asker import Asker
 from cluster.story.figures import Figures
 from cluster.story.plan import survey, timetable
 from cluster.story.replayer import Replayer
-from cluster.story.screen import Screen
+from cluster.story.screen import Screen, day
 from cluster.up import up
 from core.clock import DAY, SystemClock
 from core.codec import from_plain
@@ -55,7 +55,7 @@ def story_settings(settings: Settings) -> Settings:
 
 def run(settings: Settings, data: Path | None, once: bool, *, console: Console | None = None) -> Result:
     """Play it; with `once` end after it, else serve until interrupted. Everything started is stopped at the end."""
-    screen = Screen(console or Console())
+    screen = Screen(console or _console())
     told = story_settings(settings)
     _fresh_home(told)
     with tempfile.TemporaryDirectory(prefix="staging-", dir=told.home) as scratch:
@@ -75,6 +75,12 @@ def run(settings: Settings, data: Path | None, once: bool, *, console: Console |
             staging.dispose()
             _stop(screen, told)
     return result
+
+
+def _console() -> Console:
+    console = Console()
+    # Tables in a pipe or a log are not cut to the eighty columns that a pipe seems to have.
+    return console if console.is_terminal else Console(width=140)
 
 
 def _stop(screen: Screen, settings: Settings) -> None:
@@ -151,15 +157,18 @@ def _play(
         replayer = Replayer(plan, replay, asker, services.orchestrator, source)
         replayer.begin()
         services.orchestrator.tick()
+        screen.title("What the channels say")
         figures.show(plan.live_from)
-        return _acts(screen, settings, services, replayer, figures)
+        return _acts(screen, settings, services, replayer, figures, replay.span()[1])
     finally:
         asker.close()
         bot.close()
         live.dispose()
 
 
-def _acts(screen: Screen, settings: Settings, services: Proxies, replayer: Replayer, figures: Figures) -> Result:
+def _acts(
+    screen: Screen, settings: Settings, services: Proxies, replayer: Replayer, figures: Figures, last: int
+) -> Result:
     config = from_plain(RolloutConfig, settings.rollout.model_dump())
     acts = Acts(screen, replayer, services, config)
     screen.title("Act 1: a first model")
@@ -173,8 +182,11 @@ def _acts(screen: Screen, settings: Settings, services: Proxies, replayer: Repla
     acts.loop()
     screen.title("Act 3: a bad model is taken back")
     acts.damaged_model()
-    figures.show(replayer.now)
     screen.answers(replayer.asker.counts)
+    screen.title("After the story")
+    screen.line(f"the rest of the data, from {day(replayer.now)} on, is let in at once")
+    replayer.finish(last)
+    figures.show(last)
     return acts.result
 
 
@@ -191,6 +203,7 @@ def _analysis_only(
     found = survey(histories)
     replay.feed(replay.span()[1] + DAY, source)
     services.orchestrator.tick()
+    screen.title("What the channels say")
     figures.show(found.last + 1)
     screen.title("Models")
     reason = f"not enough data: {gap}" if found.readings else "no data: this source holds no views"

@@ -19,6 +19,9 @@ def day(ts: int) -> str:
     return datetime.fromtimestamp(ts, UTC).strftime("%Y-%m-%d %H:%M")
 
 
+_COLUMNS = ("held-out", "known age", "posts", "rolling median", "boosted trees", "model", "95 %", "AUC", "cover")
+
+
 class Screen:
     """The story's lines on a terminal; plain text when piped."""
 
@@ -31,11 +34,11 @@ class Screen:
 
     def line(self, text: str) -> None:
         """One finding."""
-        self.console.print(f"   {text}", highlight=False)
+        self.console.print(f"   {text}", highlight=False, soft_wrap=True)
 
     def missing(self, step: str, reason: str) -> None:
         """A step that the data cannot carry."""
-        self.console.print(f"   [yellow]not done[/yellow]  {step}: {reason}", highlight=False)
+        self.console.print(f"   [yellow]not done[/yellow]  {step}: {reason}", highlight=False, soft_wrap=True)
 
     def survey(self, found: Survey) -> None:
         """What was imported."""
@@ -61,12 +64,10 @@ class Screen:
             )
 
     def overview(self, overview: Overview) -> None:
-        """A channel's figures that have a value."""
-        parts = [_figure(f) for f in overview.figures if f.value is not None]
-        gaps = sorted({f.missing for f in overview.figures if f.missing})
-        self.line(f"{overview.channel}: " + "; ".join(parts[:4]) if parts else f"{overview.channel}: no figures")
-        for gap in gaps[:2]:
-            self.line(f"    {gap}")
+        """A channel's most telling figures against the period before."""
+        known = {figure.metric: figure for figure in overview.figures if figure.value is not None}
+        parts = [_figure(known[metric]) for metric in _TELLING if metric in known]
+        self.line(f"{overview.channel}: " + ("; ".join(parts[:4]) if parts else "no figures in this period"))
 
     def anomaly(self, finding: AnomalyFinding) -> None:
         """A finding with its causes."""
@@ -79,18 +80,8 @@ class Screen:
     def evaluation(self, evaluation: Evaluation) -> None:
         """A version beside the baselines on the same held-out posts."""
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 3))
-        for head in (
-            "held-out target",
-            "known age",
-            "posts",
-            "rolling median",
-            "boosted trees",
-            "model",
-            "95 %",
-            "AUC",
-            "cover",
-        ):
-            table.add_column(head, justify="left" if head == "held-out target" else "right")
+        for head in _COLUMNS:
+            table.add_column(head, justify="left" if head == "held-out" else "right", no_wrap=True)
         others = {name: {(s.target, s.known_age_h): s for s in scores} for name, scores in evaluation.scores.items()}
         for score in evaluation.scores.get("model", ()):
             slot = (score.target, score.known_age_h)
@@ -137,14 +128,28 @@ class Screen:
             f"   [{colour}]{arrow}[/{colour}]  v{status.challenger} against v{status.stable}, "
             f"weight {status.weight:.0%}: {status.reason}",
             highlight=False,
+            soft_wrap=True,
         )
-        for evidence in status.evidence:
+        for evidence in status.evidence if before not in (None, Phase.PREPARING, Phase.ROLLING_BACK) else ():
             if evidence.n:
                 self.line(f"    {_evidence(evidence)}")
 
 
+#: Metrics that a line about a channel begins with, the most telling first.
+_TELLING = ("subscribers", "net_growth", "views_24h", "views_final", "views_gained", "err", "vtr", "posting_rate")
+_SEVERITIES = ("critical", "high", "medium", "low")
+
+
+def strongest_first(finding: AnomalyFinding) -> tuple[int, float, int]:
+    """Order of findings: severity, then score, then time."""
+    return _SEVERITIES.index(finding.severity), -finding.score, finding.onset
+
+
 def _figure(figure: Figure) -> str:
-    value = f"{figure.value:.1%}" if figure.unit == "fraction" else f"{figure.value:,.4g}"
+    assert figure.value is not None
+    value = f"{figure.value:.1%}" if figure.unit == "fraction" else f"{figure.value:,.0f}"
+    if figure.unit != "fraction" and abs(figure.value) < 10:
+        value = f"{figure.value:.2f}"
     text = f"{figure.metric} {value} (n {figure.n})"
     if figure.change is not None:
         text += f" {figure.change:+.0%}"

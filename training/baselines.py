@@ -35,7 +35,7 @@ def gradient_boosting(fit: Dataset, rows: Dataset, seed: int) -> Floats:
         trees = HistGradientBoostingRegressor(
             loss="absolute_error",
             learning_rate=0.05,
-            max_iter=150,
+            max_iter=120,
             max_leaf_nodes=15,
             min_samples_leaf=20,
             early_stopping=False,

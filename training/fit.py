@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from core.errors import Broken
 from core.history import Floats
-from core.schemas.predictions import TARGETS
+from core.schemas.predictions import KNOWN_AGES_H, TARGETS
 from training.dataset import Dataset
 from training.features import FEATURES
 from training.network import EngagementNet, pinball
@@ -26,10 +27,10 @@ class FitParams:
     """How a network is fitted. Defaults were chosen on time-ordered folds of real channels (bench/engagement.py)."""
 
     hidden: tuple[int, ...] = (64, 64)
-    lr: float = 4e-4
+    lr: float = 5e-4
     weight_decay: float = 0.02
     dropout: float = 0.2
-    batch: int = 0  # 0: a sixteenth of the rows, 128 to 1,024
+    batch: int = 0  # 0: a twelfth of the rows, 32 to 1,024
     channel_marks: bool = False  # let the network read CHANNEL_MARKS
     anchor: float = 0.0  # L2-SP: pull towards the weights that the fit started from
     keep: float = 0.0  # rows that the earlier normalisation counts for
@@ -70,7 +71,7 @@ class Fit:
         if self.warm is not None:
             self.net.load_state_dict(self.warm)
         else:
-            self.net.set_spread(torch.from_numpy(_spread(rows.residual)))
+            self.net.set_spread(torch.from_numpy(_spread(rows)))
         if not self.params.channel_marks:
             self.net.used[[FEATURES.index(name) for name in CHANNEL_MARKS]] = 0.0
         self.net.normalise(self._data[0], self.params.keep if self.warm is not None else 0.0)
@@ -145,12 +146,21 @@ class Fit:
         self.epochs = int(state["epochs"])
 
     def _batch(self) -> int:
-        return self.params.batch or int(min(max(len(self.rows) // 16, 128), 1024))
+        # About as many steps an epoch whatever the rows: an epoch then means the same to a fold and to the final fit.
+        return self.params.batch or int(min(max(len(self.rows) // 12, 32), 1024))
 
 
-def _spread(residual: Floats) -> Floats:
-    known = [column[np.isfinite(column)] for column in residual.T]
-    return np.array([np.quantile(np.abs(c), 0.75) if len(c) else 0.3 for c in known], dtype=np.float32)
+def _spread(rows: Dataset) -> NDArray[np.float32]:
+    """Usual size of a residual by known age and target; where an age has too few rows, the target's over all ages."""
+    out = np.full((len(KNOWN_AGES_H), len(TARGETS)), 0.3, dtype=np.float32)
+    for t in range(len(TARGETS)):
+        for a, age in enumerate(KNOWN_AGES_H):
+            groups = (rows.residual[rows.known_age == age, t], rows.residual[:, t])
+            known = [np.abs(g[np.isfinite(g)]) for g in groups]
+            chosen = next((g for g in known if len(g) >= 20), None)
+            if chosen is not None:
+                out[a, t] = max(float(np.quantile(chosen, 0.8)), 1e-3)
+    return out
 
 
 def _mix(*parts: int) -> int:

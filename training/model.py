@@ -91,7 +91,7 @@ class EngagementModel:
             "signature": to_plain(self.signature),
             "hidden": list(self.hidden),
             "trust": self.calibration.trust.tolist(),
-            "widen": self.calibration.widen.tolist(),
+            "stretch": self.calibration.stretch.tolist(),
             "notes": self.notes,
         }
         golden: dict[str, NDArray[Any]] = {"x": np.ascontiguousarray(golden_x), "residuals": self.residuals(golden_x)}
@@ -113,12 +113,12 @@ class EngagementModel:
             hidden = tuple(int(size) for size in header["hidden"])
             net = _network(hidden, files[WEIGHTS], device, len(signature.features))
             shape = (len(TARGETS), len(KNOWN_AGES_H))
-            trust, widen = (np.array(header[name], dtype=float).reshape(shape) for name in ("trust", "widen"))
+            trust, stretch = (np.array(header[name], dtype=float).reshape(shape) for name in ("trust", "stretch"))
         except ArtifactCorrupt:
             raise
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise ArtifactCorrupt(f"the artifact does not hold an engagement model: {error!r}") from error
-        return cls(net, signature, Calibration(trust, widen), hidden, device, header["notes"])
+        return cls(net, signature, Calibration(trust, stretch), hidden, device, header["notes"])
 
     def check_golden(self, files: Mapping[str, bytes]) -> None:
         """Compute the stored predictions again; ArtifactCorrupt when they differ by more than GOLDEN_TOLERANCE."""

@@ -8,10 +8,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from core.schemas.predictions import KNOWN_AGES_H
+from training.features import FEATURES
+
 #: Levels of the quantiles, in the order of the last axis.
 QUANTILES = (0.1, 0.5, 0.9)
 #: Normalised inputs are kept within this many standard deviations: one wild value must not carry a prediction away.
 CLIP = 5.0
+_AGES = [FEATURES.index(f"age_{age}") for age in KNOWN_AGES_H]
 #: Networks in the committee whose mean answers; they differ in their first weights only.
 MEMBERS = 4
 
@@ -30,6 +34,7 @@ class EngagementNet(nn.Module):
     flagged: Tensor
     used: Tensor
     seen: Tensor
+    spread: Tensor
 
     def __init__(
         self, features: int, targets: int, hidden: Sequence[int], generator: torch.Generator | None = None
@@ -42,6 +47,7 @@ class EngagementNet(nn.Module):
         self.register_buffer("flagged", torch.zeros(features))
         self.register_buffer("used", torch.ones(features))
         self.register_buffer("seen", torch.zeros(()))
+        self.register_buffer("spread", torch.ones(len(_AGES), targets))
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for wide, narrow in zip((2 * features, *hidden), hidden, strict=False):
             first = torch.randn(MEMBERS, wide, narrow, generator=generator) / math.sqrt(3 * wide)
@@ -63,8 +69,9 @@ class EngagementNet(nn.Module):
                 h = h * kept / (1 - dropout)
         out = torch.baddbmm(self.start, h, self.head).view(MEMBERS, len(x), self.targets, len(QUANTILES))
         middle, below, above = out.unbind(dim=3)
-        spread = nn.functional.softplus
-        return torch.stack([middle - spread(below), middle, middle + spread(above)], dim=3)
+        away = nn.functional.softplus
+        unit = self.spread[x[:, _AGES].argmax(dim=1)].unsqueeze(2)
+        return unit * torch.stack([middle - away(below), middle, middle + away(above)], dim=3)
 
     @torch.inference_mode()
     def quantiles(self, x: Tensor) -> Tensor:
@@ -98,10 +105,10 @@ class EngagementNet(nn.Module):
 
     @torch.no_grad()
     def set_spread(self, spread: Tensor) -> None:
-        """Start the outer quantiles at given distances (T, > 0) from the middle."""
+        """Set the units (known ages x T, > 0); the outer quantiles start one unit below and above the middle."""
+        self.spread.copy_(spread)
         start = self.start.view(MEMBERS, self.targets, len(QUANTILES))
-        start[:, :, 0] = 0.0
-        start[:, :, 1:] = torch.log(torch.expm1(spread.clamp(min=1e-3))).view(1, -1, 1)
+        start[:, :, 1:] = math.log(math.expm1(1.0))
 
 
 def pinball(predicted: Tensor, actual: Tensor, weight: Tensor) -> Tensor:

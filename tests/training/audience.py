@@ -40,9 +40,10 @@ def make_history(
             post - (post % album_every) if album_every else None,
         )
         top = size * np.exp(video_gain * video + noise * rng.standard_normal())
+        slow = float(np.exp(0.05 * rng.standard_normal()))
         for age in readings_h:
             share = np.log1p(age) / np.log1p(72)
-            builder.reading(post, at + int(age * HOUR), round(top * share))
+            builder.reading(post, at + int(age * HOUR), round(top * share**slow))
     for day in range(-40, 1 + (at - START) // DAY):
         builder.subscribers[START + day * DAY] = size * 5 + day
     return builder.build()

@@ -33,7 +33,7 @@ def test_the_same_input_and_seed_give_the_same_bytes(config: LoopConfig) -> None
     assert one.final == two.final
     assert one.judged == two.judged
     assert one.curve == two.curve
-    np.testing.assert_array_equal(one.calibration.widen, two.calibration.widen)
+    np.testing.assert_array_equal(one.calibration.stretch, two.calibration.stretch)
     other = train_loop(dataclasses.replace(config, seed=5), QuietReporter())
     assert other.final != one.final
 
@@ -85,7 +85,7 @@ def test_going_on_from_a_checkpoint_ends_where_the_whole_run_ends(config: LoopCo
     assert resumed.progress[0].epoch == 5
     assert again.final == whole.final
     assert again.curve == whole.curve
-    np.testing.assert_array_equal(again.calibration.widen, whole.calibration.widen)
+    np.testing.assert_array_equal(again.calibration.stretch, whole.calibration.stretch)
 
 
 def test_a_warm_start_really_starts_from_the_champion_s_weights(config: LoopConfig) -> None:

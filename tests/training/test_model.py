@@ -36,7 +36,7 @@ def model() -> EngagementModel:
     with torch.no_grad():
         net.head.copy_(0.1 * torch.randn(net.head.shape, generator=generator))
     shape = Calibration.none().trust.shape
-    calibration = Calibration(np.full(shape, 0.5), np.full(shape, 0.02))
+    calibration = Calibration(np.full(shape, 0.5), np.full(shape, 1.2))
     signature = Signature(FEATURES, ("views_24h", "views_72h"), SCHEMA)
     return EngagementModel(net.eval(), signature, calibration, (8, 8), notes={"epochs": 3})
 

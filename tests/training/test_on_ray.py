@@ -1,0 +1,126 @@
+"""The loop through Ray Train and Ray Tune; one local Ray for both."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.schemas.models import TrainingProgress
+from tests.training.audience import QuietReporter, make_history
+from training.dataset import Dataset, build, split_share, to_parquet
+from training.fit import FitParams
+from training.loop import LoopConfig, TrainingStopped, train_loop
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return build([make_history(number, posts=100) for number in (1, 2)], 2**40)
+
+
+@pytest.fixture(scope="module")
+def config(data: Dataset) -> LoopConfig:
+    params = dataclasses.asdict(FitParams(hidden=(8,), lr=3e-3))
+    return LoopConfig(to_parquet(split_share(data).before), to_parquet(data), params, seed=4, epochs=6, patience=3)
+
+
+@pytest.fixture(scope="module")
+def ray_session() -> Iterator[None]:
+    import ray
+
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
+    with tempfile.TemporaryDirectory(prefix="ab_") as folder:
+        ray.init(
+            address="local",
+            num_cpus=4,
+            include_dashboard=False,
+            object_store_memory=100_000_000,
+            _temp_dir=folder,
+            runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}},
+            log_to_driver=False,
+        )
+        yield
+        ray.shutdown()
+
+
+@dataclasses.dataclass
+class FileReporter:
+    """Picklable: leaves a line for each report, says stop once there are enough of them."""
+
+    path: str
+    stop_after: int | None = None
+
+    def report(self, progress: TrainingProgress, checkpoint: bytes | None) -> None:
+        with Path(self.path).open("a") as stream:
+            stream.write(f"{progress.epoch}\n")
+
+    def should_stop(self) -> bool:
+        lines = Path(self.path).read_text().splitlines()
+        return self.stop_after is not None and len(lines) >= self.stop_after
+
+    def restored(self) -> bytes | None:
+        return None
+
+
+def test_in_this_process_no_ray_is_started_and_the_result_is_the_loop_s_own(config: LoopConfig, tmp_path: Path) -> None:
+    import ray
+
+    from training.train import run_loop
+
+    result = run_loop(config, QuietReporter(), name="local", storage=tmp_path)
+    assert result.final == train_loop(config, QuietReporter()).final
+    assert not ray.is_initialized()
+    with pytest.raises(TrainingStopped):
+        run_loop(config, QuietReporter(stop_after=2), name="stopped", storage=tmp_path)
+
+
+@pytest.mark.ray
+def test_a_worker_process_gives_the_same_weights_reports_and_stops(
+    config: LoopConfig, tmp_path: Path, ray_session: None
+) -> None:
+    from training.train import run_loop
+
+    reporter = FileReporter(str(tmp_path / "progress"))
+    result = run_loop(config, reporter, name="one", storage=tmp_path / "runs", workers=1)
+    assert result.final == train_loop(config, QuietReporter()).final
+    assert Path(reporter.path).read_text().splitlines()[0] == "1"
+    assert not (tmp_path / "runs" / "one").exists()
+    stopping = FileReporter(str(tmp_path / "stopping"), stop_after=2)
+    with pytest.raises(TrainingStopped):
+        run_loop(config, stopping, name="two", storage=tmp_path / "runs", workers=1)
+    assert len(Path(stopping.path).read_text().splitlines()) == 2
+
+
+@pytest.mark.ray
+def test_a_study_is_never_worse_than_the_defaults_and_goes_on_where_it_was(
+    data: Dataset, tmp_path: Path, ray_session: None
+) -> None:
+    from training.tune import METRIC, study
+
+    seen: list[int] = []
+    asked = threading.Event()
+    found = study(
+        to_parquet(split_share(data).before),
+        seed=1,
+        name="study",
+        storage=tmp_path,
+        budget_s=60,
+        trials=3,
+        concurrent=2,
+        should_stop=asked.is_set,
+        on_trials=lambda done, best: seen.append(done),
+    )
+    assert len(found.trials) == 3
+    default = next(t for t in found.trials if t["lr"] == FitParams().lr and t["dropout"] == FitParams().dropout)
+    assert found.trials[0][METRIC] <= default[METRIC]
+    assert found.best_params == {k: found.trials[0][k] for k in found.best_params}
+    assert max(seen) == 3
+    FitParams(**found.best_params)
+    again = study(to_parquet(split_share(data).before), seed=1, name="study", storage=tmp_path, budget_s=60, trials=3)
+    assert again.best_params == found.best_params

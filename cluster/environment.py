@@ -20,16 +20,32 @@ from core.settings import Settings
 
 #: Below Ray's directory lies `/session_<date>_<time>_<pid>/sockets/<name>`; a socket's whole path may have 107 bytes.
 _LONGEST_RAY_DIR = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")
+#: HAProxy's socket lies in `/<node id>/admin.sock` below its folder; HAProxy itself accepts 97 bytes.
+_LONGEST_PROXY_DIR = 96 - len(f"/{'f' * 56}/admin.sock")
 #: Read by Ray once, at import.
 _AT_IMPORT = ("RAY_AUTH_MODE", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
 
 
 def ray_dir(settings: Settings) -> Path:
     """Ray's own directory: below home, or a short one in /tmp where home's path is too long for sockets."""
-    wanted = settings.home.absolute() / "ray"
-    if len(os.fsencode(wanted)) <= _LONGEST_RAY_DIR:
+    return _short(settings.home.absolute() / "ray", _LONGEST_RAY_DIR)
+
+
+def proxy_dir(settings: Settings) -> Path:
+    """HAProxy's own files, likewise."""
+    return _short(settings.home.absolute() / "ray" / "haproxy", _LONGEST_PROXY_DIR)
+
+
+def _short(wanted: Path, longest: int) -> Path:
+    if len(os.fsencode(wanted)) <= longest:
         return wanted
-    return Path("/tmp") / f"analyticbot-{blake2b(os.fsencode(wanted), digest_size=6).hexdigest()}"
+    return Path("/tmp") / f"abot-{blake2b(os.fsencode(wanted), digest_size=6).hexdigest()}"
+
+
+def socket_dir(settings: Settings) -> Path:
+    """Where the proxy's sockets lie: HAProxy allows 97 bytes, of which Ray takes 57 for the node's id."""
+    name = blake2b(os.fsencode(settings.home.absolute()), digest_size=4).hexdigest()
+    return Path("/tmp") / f"analyticbot-{name}"
 
 
 def token_file(settings: Settings) -> Path:
@@ -90,7 +106,7 @@ def of_settings(settings: Settings) -> dict[str, str]:
 
 def of_head(settings: Settings, ports: Ports, cluster_id: str) -> dict[str, str]:
     """The whole environment of the head process; workers, replicas and jobs inherit it."""
-    own = ray_dir(settings)
+    proxy = proxy_dir(settings)
     code = Path(__file__).resolve().parents[1]
     env = {
         **os.environ,
@@ -109,13 +125,13 @@ def of_head(settings: Settings, ports: Ports, cluster_id: str) -> dict[str, str]
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         "RAY_SERVE_HAPROXY_STATS_PORT": str(ports.haproxy_stats),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports.haproxy_metrics),
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(own / "haproxy" / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(own / "haproxy" / "admin.sock"),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(own / "haproxy"),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(own / "haproxy" / "server-state"),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(proxy / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(proxy / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(proxy),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(proxy / "server-state"),
     }
     if settings.loopback:
-        env["RAY_SERVE_HAPROXY_BINARY_PATH"] = str(_loopback_haproxy(own / "haproxy"))
+        env["RAY_SERVE_HAPROXY_BINARY_PATH"] = str(_loopback_haproxy(proxy))
     env.pop("RAY_ADDRESS", None)  # of another cluster, perhaps
     return env
 

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve.api import RunTarget
 from ray.serve.schema import ApplicationStatus
 
 from cluster.services import Wiring, serve_app
 from cluster.state import HeadState
+from core.errors import Broken
 
 _ALIVE = frozenset({ApplicationStatus.RUNNING, ApplicationStatus.DEPLOYING})
 
 
+@contextmanager
+def _as_ours() -> Iterator[None]:
+    """Serve's errors carry whole traces; the last line is the reason, the rest is in its logs."""
+    try:
+        yield
+    except (RayError, RuntimeError, TimeoutError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise Broken(f"Serve did not start its applications: {lines[-1] if lines else error!r}") from error
+
+
+@_as_ours()
 def ensure(wiring: Wiring, prints: Mapping[str, str], known: HeadState) -> dict[str, str]:
     """Deploy what is missing or out of date and wait for it; returns the fingerprints of those.
 

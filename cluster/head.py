@@ -59,6 +59,7 @@ def start(settings: Settings, capacity: Capacity, *, patience_s: float = 120.0) 
         clear_stale(settings, before)
     chosen, cluster_id = ports.choose(settings), new_id()
     own = _prepare_directory(environment.ray_dir(settings))
+    _own_directory(environment.proxy_dir(settings))
     log = settings.home.absolute() / "logs" / "head.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
@@ -175,14 +176,18 @@ def _last_words(log: Path) -> str:
 
 def _prepare_directory(own: Path) -> Path:
     """Ray's directory, owned by this user, without the sessions of long ago."""
-    own.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if own.stat().st_uid != os.getuid():
-        raise Refused(f"{own} belongs to another user: set ANALYTICBOT_HOME to a directory of yours with a short path")
+    _own_directory(own)
     sessions = sorted(p for p in own.glob("session_2*") if p.is_dir() and not p.is_symlink())
     for session in sessions[:-_KEPT_SESSIONS]:
         shutil.rmtree(session, ignore_errors=True)  # logs of long ago; a file that stays does no harm
-    (own / "haproxy").mkdir(exist_ok=True)
     return own
+
+
+def _own_directory(path: Path) -> None:
+    """A directory that nobody else can write into; the short ones in /tmp could have been made by anybody."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.stat().st_uid != os.getuid():
+        raise Refused(f"{path} belongs to another user: set ANALYTICBOT_HOME to a directory of yours with a short path")
 
 
 def mark_ready(settings: Settings, known: HeadState) -> HeadState:

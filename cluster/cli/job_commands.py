@@ -35,7 +35,7 @@ def submit(
     if json:
         show_json(info)
     else:
-        console().print(server.logs(job_id), markup=False)
+        console().print(server.logs(job_id).rstrip("\n"), markup=False)
         console().print(f"{job_id}: {info.status}")
     if info.status != "SUCCEEDED":
         raise Broken(f"{job_id} ended as {info.status}: {info.message or 'see its logs'}", job=job_id)
@@ -59,7 +59,7 @@ def logs(job_id: str, json: AsJson = False) -> None:
     if json:
         show_json({"id": job_id, "logs": text})
     else:
-        console().print(text, markup=False)
+        console().print(text.rstrip("\n"), markup=False)
 
 
 @jobs.command("stop")

@@ -31,6 +31,7 @@ class Call(Generic[T]):
     params: Mapping[str, Any] = field(default_factory=dict)
     body: Any = None
     key: str | None = None  # Idempotency-Key: repeating the call does it once
+    patient: bool = True  # False: "no" is an answer here, not a reason to ask again
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def _name(text: str) -> str:
 
 def ready() -> Call[Readiness]:
     """Can it answer?"""
-    return _get(Readiness, "/readyz")
+    return Call(Readiness, "GET", "/readyz", patient=False)
 
 
 def health() -> Call[SystemHealth]:

@@ -57,7 +57,7 @@ class Sender:
 
     def __call__(self, call: Call[T]) -> T:
         """The answer; the service's own typed error; ServiceUnavailable when patience ends."""
-        tries = _Tries(self._connection)
+        tries = _Tries(self._connection.patience_s if call.patient else 0.0)
         while True:
             try:
                 answer: Any = self._client.request(**_request(call))
@@ -83,7 +83,7 @@ class AsyncSender:
 
     async def __call__(self, call: Call[T]) -> T:
         """Like Sender."""
-        tries = _Tries(self._connection)
+        tries = _Tries(self._connection.patience_s if call.patient else 0.0)
         while True:
             try:
                 answer: Any = await self._client.request(**_request(call))
@@ -99,8 +99,8 @@ class AsyncSender:
 
 
 class _Tries:
-    def __init__(self, connection: Connection) -> None:
-        self._give_up = time.monotonic() + connection.patience_s
+    def __init__(self, patience_s: float) -> None:
+        self._give_up = time.monotonic() + patience_s
         self.pause_s = 0.05
 
     def again(self, answer: httpx2.Response | httpx2.TransportError) -> bool:
@@ -135,7 +135,8 @@ def _read(call: Call[T], answer: httpx2.Response | httpx2.TransportError, url: s
     if isinstance(answer, httpx2.TransportError):
         raise ServiceUnavailable(f"{url} does not answer: {answer!r}", url=url) from answer
     # /readyz says no with a document of its own.
-    if answer.is_success or (answer.status_code == 503 and not _is_problem(answer) and call.path == "/readyz"):
+    says_no = not call.patient and answer.status_code == 503 and "json" in answer.headers.get("content-type", "")
+    if answer.is_success or (says_no and not _is_problem(answer)):
         try:
             result: T = from_json(call.kind, answer.content)
         except InvalidInput as error:

@@ -96,6 +96,8 @@ def test_a_home_with_a_long_path_gets_a_short_directory_for_sockets(tmp_path: Pa
     assert short.parent == Path("/tmp")
     assert len(str(short / "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")) <= 107
     assert environment.ray_dir(far) == short
+    assert environment.proxy_dir(Settings(home=Path("/srv/bot"))) == Path("/srv/bot/ray/haproxy")
+    assert len(f"{environment.proxy_dir(far)}/{'f' * 56}/admin.sock") <= 96
 
 
 def test_the_token_is_the_owners_only_and_stays_the_same(settings: Settings) -> None:

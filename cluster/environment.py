@@ -42,12 +42,6 @@ def _short(wanted: Path, longest: int) -> Path:
     return Path("/tmp") / f"abot-{blake2b(os.fsencode(wanted), digest_size=6).hexdigest()}"
 
 
-def socket_dir(settings: Settings) -> Path:
-    """Where the proxy's sockets lie: HAProxy allows 97 bytes, of which Ray takes 57 for the node's id."""
-    name = blake2b(os.fsencode(settings.home.absolute()), digest_size=4).hexdigest()
-    return Path("/tmp") / f"analyticbot-{name}"
-
-
 def token_file(settings: Settings) -> Path:
     """The deployment's own token for Ray, made when missing and readable by its owner only."""
     path = settings.home.absolute() / "ray-token"

@@ -12,7 +12,14 @@ from core.settings import Settings
 
 
 def down(settings: Settings) -> Stopped:
-    """End what `up` started and prove it; stored data stays. Broken when something survives."""
+    """End what `up` and the demonstration started, and prove it; stored data stays. Broken when something survives."""
+    begun = time.monotonic()
+    story = settings.model_copy(update={"home": settings.home.absolute() / "story"})  # the demonstration's own home
+    parts = [_down(part) for part in (story, settings) if state.load(part) is not None]
+    return Stopped(any(p.was_running for p in parts), sum(p.ended for p in parts), time.monotonic() - begun)
+
+
+def _down(settings: Settings) -> Stopped:
     with only_one(settings):
         known = state.load(settings)
         if known is not None and known.head is None:

@@ -133,10 +133,11 @@ def _prepare(settings: Settings, shape: Topology, plan: Plan, timings: Timings) 
         database = Database(settings.database)
         migrate.upgrade(database)
         database.dispose()
-    from cluster import services
+    with timings.phase("imports"):
+        from cluster import services
 
-    wiring = services.Wiring.of(settings, shape, plan)
-    return wiring, services.actor_specs(wiring)
+        wiring = services.Wiring.of(settings, shape, plan)
+        return wiring, services.actor_specs(wiring)
 
 
 def _head(settings: Settings, known: HeadState | None, capacity: Capacity) -> HeadState:

@@ -8,6 +8,7 @@ from core.artifacts import ArtifactStore
 from core.store.database import Database
 from core.store.registry import Registry
 from training.artifacts import load_model
+from training.gpu import apply_gpu_share
 from training.model import EngagementModel
 
 
@@ -25,4 +26,5 @@ class ModelLoader:
         import torch
 
         torch.set_num_threads(1)  # rows come one at a time: threads would only wait for each other
-        return load_model(self.artifacts, Registry(self.database).get(self.model, version).sha256, self.device)
+        device = apply_gpu_share() if self.device == "cuda" else self.device  # planned a share; is there a GPU?
+        return load_model(self.artifacts, Registry(self.database).get(self.model, version).sha256, device)

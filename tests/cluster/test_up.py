@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import coverage
 import psutil
 import pytest
 
@@ -26,6 +27,8 @@ from cluster.state import HeadState
 from core.settings import Settings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).resolve().parents[2]
 
 #: The bar for the whole topology's memory.
 RESIDENT_MB = 5 * 1024
@@ -40,8 +43,13 @@ class Running:
     said: dict[str, Any]
 
     def cli(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "cluster.cli", *words]
-        return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=timeout, check=False)
+        # Where coverage is measured, the command measures itself too (and not what it starts, which would slow it).
+        measured = coverage.Coverage.current() is not None
+        tracer = ["-m", "coverage", "run", "--parallel-mode"] if measured else []
+        command = [sys.executable, *tracer, "-m", "cluster.cli", *words]
+        return subprocess.run(
+            command, env=self.env, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False
+        )
 
     @property
     def known(self) -> HeadState:

@@ -24,7 +24,6 @@ from training.dataset import to_parquet
 from training.engagement import Incumbent, finish, prepare
 from training.loop import TrainingStopped
 from training.train import run_loop
-from training.tune import study
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,8 @@ class Work:
         return TrainingResult(0.0, self.versioning.register(new).version, trained.evaluation)
 
     def _study(self, task: TrainingTask, interrupted: Callable[[], bool]) -> TrainingResult:
+        from training.tune import study  # seconds of imports that a training does without
+
         until = self._until(task)
         reporter = self._reporter(task, interrupted)
         rows = prepare(self._histories(until), until=until, seed=self.settings.seed).split.before

@@ -139,9 +139,10 @@ def test_up_again_starts_nothing(running: Running) -> None:
     assert before <= {p.pid for p in running.members()}
 
 
-def test_an_import_is_seen_by_the_service_at_once(running: Running, bot: Bot, tmp_path: Path) -> None:
+def test_an_import_job_is_seen_by_the_service_at_once(running: Running, bot: Bot, tmp_path: Path) -> None:
     assert running.cli("simulate", str(tmp_path / "data"), "--channels", "2", "--days", "12").returncode == 0
-    assert running.cli("import", str(tmp_path / "data")).returncode == 0
+    done = running.cli("jobs", "submit", "importing", str(tmp_path / "data"), "--wait", "120")
+    assert done.returncode == 0, done.stderr
     names = [channel.name for channel in bot.channels]
     assert len(names) == 2
     assert bot.channels[names[0]].status().view_readings > 100
@@ -160,6 +161,15 @@ def test_a_job_runs_to_its_end_and_is_not_done_twice(running: Running) -> None:
     report = json.loads(running.cli("jobs", "logs", again["id"]).stdout.splitlines()[-1])
     assert (report["made"], report["kept"]) == (0, 1)
     assert {job["id"] for job in json.loads(running.cli("jobs", "list", "--json").stdout)} >= {info["id"], again["id"]}
+
+
+def test_a_retraining_without_enough_data_ends_with_the_reason(running: Running) -> None:
+    done = running.cli("jobs", "submit", "retrain", "--key", "k1", "--wait", "120")
+    assert done.returncode == 0, done.stderr
+    (workflow,) = json.loads(running.cli("workflows", "--json").stdout)
+    assert workflow["step"] == "stopped"
+    told = json.loads(running.cli("workflows", workflow["id"], "--json").stdout)[0]
+    assert "needed" in told["events"][-1]["reason"]
 
 
 def test_raw_handles_reach_the_actors(running: Running) -> None:

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import dataclasses
+import pickle
+
+import pytest
+
+from actors.anomaly_analysis.actor import AnomalyAnalysis
+from cluster import topology
+from cluster.services import Proxies
+from cluster.shards import ShardedAnomaly
+from core.clock import ManualClock, SystemClock
+from core.errors import NotFound
+from core.ingest.importer import import_path
+from core.ingest.simulator import SimulatorConfig, simulate
+from core.schemas.health import Health
+from core.store import schema
+from core.store.database import Database
+
+
+def test_shards_together_find_what_one_actor_finds(
+    sqlite_database: Database, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    data = tmp_path_factory.mktemp("data")
+    config = SimulatorConfig(channels=4, days=40)
+    simulate(config, data)
+    other = Database(f"sqlite:///{data / 'other.db'}")
+    schema.metadata.create_all(other.engine)
+    clock = ManualClock(time=config.start + 41 * 86400)
+    for database in (sqlite_database, other):
+        import_path(data, database, "default", clock=SystemClock())
+    whole = AnomalyAnalysis(other, clock)
+    cut = ShardedAnomaly(tuple(AnomalyAnalysis(sqlite_database, clock, shard=i, shards=3) for i in range(3)))
+    assert cut.catch_up() == whole.catch_up() > 0
+    assert [f.id for f in cut.findings()] == [f.id for f in whole.findings()]
+    with pytest.raises(NotFound):
+        cut.findings("@nowhere")
+    other.dispose()
+
+
+def test_health_is_that_of_the_worst_shard(sqlite_database: Database) -> None:
+    class Behind(AnomalyAnalysis):
+        def health(self) -> Health:
+            return dataclasses.replace(super().health(), status="degraded")
+
+    clock = ManualClock()
+    shards = (
+        AnomalyAnalysis(sqlite_database, clock, shard=0, shards=2),
+        Behind(sqlite_database, clock, shard=1, shards=2),
+    )
+    health = ShardedAnomaly(shards).health()
+    assert (health.status, health.details["shards"]) == ("degraded", ["ok", "degraded"])
+
+
+def test_proxies_travel_and_know_their_shards() -> None:
+    one, four = Proxies.of(topology.load("laptop")), Proxies.of(topology.load("cluster"))
+    assert not isinstance(one.anomaly, ShardedAnomaly)
+    assert isinstance(four.anomaly, ShardedAnomaly)
+    assert len(four.anomaly.shards) == 4
+    assert pickle.loads(pickle.dumps(four)) == four

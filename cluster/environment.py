@@ -124,10 +124,25 @@ def of_head(settings: Settings, ports: Ports, cluster_id: str) -> dict[str, str]
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(proxy),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(proxy / "server-state"),
     }
+    env |= _replica_ports(settings)
     if settings.loopback:
         env["RAY_SERVE_HAPROXY_BINARY_PATH"] = str(_loopback_haproxy(proxy))
     env.pop("RAY_ADDRESS", None)  # of another cluster, perhaps
     return env
+
+
+def _replica_ports(settings: Settings) -> dict[str, str]:
+    """A block of ports of its own for the replicas that the proxy calls, chosen by home.
+
+    Two deployments on one machine would otherwise share Serve's range: a port that a killed replica of one leaves may
+    be taken by the other's, and the first one's proxy would ask it.
+    """
+    block = int.from_bytes(blake2b(os.fsencode(settings.home.absolute()), digest_size=2).digest(), "big") % 90
+    first = 30_000 + 100 * block
+    return {
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first + 99),
+    }
 
 
 def _loopback_haproxy(folder: Path) -> Path:

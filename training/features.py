@@ -10,8 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,24 +20,24 @@ from core.history import ATTRIBUTES, NEVER, ChannelHistory, Floats, Ints, target
 from core.schemas.channels import PostDraft
 from core.schemas.predictions import KNOWN_AGES_H, TARGET_AGE_H, Target
 from training.levels import LOOKBACK, MIN_HISTORY, WINDOW, Level, LogSeries, leaders, level, median, nowcast
+from training.localtime import clock_features, local_time, zone_of
+from training.names import (
+    AGE,
+    AUDIENCE,
+    CADENCE,
+    CONTENT,
+    COUNTS,
+    EARLY,
+    EFFECTS,
+    FEATURES,
+    MEDIA,
+    PLACE,
+    RESULTS,
+    SCHEMA,
+    TIME,
+)
 
-#: Version of the definitions below; a model names the one that it was trained with and is not served with another.
-SCHEMA = "1"
-
-_TIME = ("hour_sin", "hour_cos", "hour_sin2", "hour_cos2", "weekday_sin", "weekday_cos", "weekend")
-_AGE = tuple(f"age_{age}" for age in KNOWN_AGES_H)
-_COUNTS = ("text_len", "n_words", "n_links", "n_hashtags", "n_mentions", "n_emoji", "n_lines")
-_FLAGS = ("has_question", "is_ad", "is_forward")
-_MEDIA = ("none", "photo", "video")
-_CONTENT = (*(f"log_{name}" for name in _COUNTS), *_FLAGS, *(f"media_{kind}" for kind in _MEDIA), "length_deviation")
-_CADENCE = ("log_hours_since_post", "log_posts_24h", "log_posts_7d", "log_posts_after")
-_AUDIENCE = ("log_subscribers", "view_rate", "growth_7d", "growth_30d")
-_RESULTS = ("level", "log_history", "spread", "last", "recent_3", "recent_10", "trend", "early_momentum")
-_EFFECTS = ("hour_effect", "weekday_effect", "media_effect", "ad_effect", "length_effect")
-_EARLY = ("early_deviation", "early_before", "early_velocity", "early_spread")
-
-FEATURES: tuple[str, ...] = (*_TIME, *_AGE, *_CONTENT, *_CADENCE, *_AUDIENCE, *_RESULTS, *_EFFECTS, *_EARLY)
-_PLACE = {name: i for i, name in enumerate(FEATURES)}
+__all__ = ["FEATURES", "SCHEMA", "FeatureBuilder", "FeatureRow", "attributes_of", "predictable"]
 
 #: Usual slopes of later on early results (logarithms, deviations from the channel's medians); a channel's own history
 #: moves them (`levels.nowcast`).
@@ -96,8 +94,8 @@ class FeatureBuilder:
         self._late: dict[Target, LogSeries] = {
             target: LogSeries.of(history, target_values(history, target), counted) for target in self.targets
         }
-        self._zone = _zone(history.channel.timezone)
-        local = [_local(int(ts), self._zone) for ts in history.published_at]
+        self._zone = zone_of(history.channel.timezone)
+        local = [local_time(int(ts), self._zone) for ts in history.published_at]
         self._hour = np.array([hour for hour, _ in local], dtype=float)
         self._weekday = np.array([day for _, day in local], dtype=np.int64)
         self._length = np.log1p(history.attributes[:, ATTRIBUTES.index("text_len")])
@@ -153,26 +151,21 @@ class FeatureBuilder:
         known = {t: self._late[t].known(as_of, earliest, index) for t in self.targets}
         levels = {t: found for t in ahead if (found := level(self._late[t].log[known[t]])) is not None}
         if not levels:
-            have = max(len(places) for places in known.values())
-            raise InsufficientData(
-                f"{self.history.channel.name}: too few posts with measured views for a level",
-                needed=MIN_HISTORY,
-                have=have,
-            )
-        first = next(iter(levels))
+            raise self._no_level(max(len(places) for places in known.values()))
         values = np.full(len(FEATURES), np.nan)
-        self._put(values, _TIME, _clock(_local(published_at, self._zone)))
-        self._put(values, _AGE, [float(age == known_age_h) for age in KNOWN_AGES_H])
+        first = next(iter(levels))
+        self._put(values, TIME, clock_features(local_time(published_at, self._zone)))
+        self._put(values, AGE, [float(age == known_age_h) for age in KNOWN_AGES_H])
         matured = self._late[first].index[known[first]]
         residuals = self._late[first].log[known[first]] - levels[first].log
-        self._put(values, _CONTENT, self._content(attributes, media, matured))
-        self._put(values, _CADENCE, self._cadence(published_at, as_of, known_age_h))
-        self._put(values, _AUDIENCE, self._audience(as_of, levels[first].log))
-        self._put(values, _RESULTS, self._results(levels[first], matured, residuals, as_of, earliest, index))
-        self._put(values, _EFFECTS, self._effects(published_at, attributes, media, matured, residuals))
+        self._put(values, CONTENT, self._content(attributes, media, matured))
+        self._put(values, CADENCE, self._cadence(published_at, as_of, known_age_h))
+        self._put(values, AUDIENCE, self._audience(as_of, levels[first].log))
+        self._put(values, RESULTS, self._results(levels[first], matured, residuals, as_of, earliest, index))
+        self._put(values, EFFECTS, self._effects(published_at, attributes, media, matured, residuals))
         base = {t: found.log for t, found in levels.items()}
         if own is not None:
-            self._put(values, _EARLY, self._early_views(known_age_h, own, as_of, earliest, index))
+            self._put(values, EARLY, self._early_views(known_age_h, own, as_of, earliest, index))
             for t in levels:
                 base[t] = self._from_early(t, known[t], known_age_h, own, as_of, base[t])
         return FeatureRow(
@@ -199,6 +192,10 @@ class FeatureBuilder:
             raise self._no_early(index, known_age_h)
         return float(self._early[known_age_h].of_post[index])
 
+    def _no_level(self, have: int) -> InsufficientData:
+        reason = f"{self.history.channel.name}: too few posts with measured views for a level"
+        return InsufficientData(reason, needed=MIN_HISTORY, have=have)
+
     def _no_early(self, index: int, known_age_h: int) -> InsufficientData:
         post = int(self.history.post_ids[index])
         return InsufficientData(
@@ -209,15 +206,15 @@ class FeatureBuilder:
 
     @staticmethod
     def _put(values: Floats, names: tuple[str, ...], given: Sequence[float]) -> None:
-        start = _PLACE[names[0]]
+        start = PLACE[names[0]]
         values[start : start + len(names)] = given
 
     def _content(self, attributes: Floats, media: str | None, matured: Ints) -> list[float]:
-        counts = np.log1p(attributes[: len(_COUNTS)])
+        counts = np.log1p(attributes[: len(COUNTS)])
         lengths = self._length[matured[-WINDOW:]]
         usual = median(lengths[np.isfinite(lengths)])
-        kinds = [math.nan if media is None else float(media == kind) for kind in _MEDIA]
-        return [*counts, *attributes[len(_COUNTS) :], *kinds, float(counts[0]) - usual]
+        kinds = [math.nan if media is None else float(media == kind) for kind in MEDIA]
+        return [*counts, *attributes[len(COUNTS) :], *kinds, float(counts[0]) - usual]
 
     def _cadence(self, published_at: int, as_of: int, known_age_h: int) -> list[float]:
         # Posts of the same second belong together; what is not published at as_of does not exist yet.
@@ -267,7 +264,7 @@ class FeatureBuilder:
     ) -> list[float]:
         """Mean residuals of matured posts like this one, each held at zero by pseudo-posts."""
         at, r = matured[-_EFFECT_WINDOW:], np.clip(residuals[-_EFFECT_WINDOW:], -1, 1)
-        hour, weekday = _local(published_at, self._zone)
+        hour, weekday = local_time(published_at, self._zone)
         apart = np.abs(self._hour[at] - hour)
         near = np.exp(-0.5 * (np.minimum(apart, 24 - apart) / 1.5) ** 2)
         length, ad = math.log1p(attributes[0]), attributes[ATTRIBUTES.index("is_ad")]
@@ -284,7 +281,7 @@ class FeatureBuilder:
         logs = self._early[age].log[self._early[age].known(as_of, earliest, index)]
         usual = level(logs)
         if usual is None:
-            return [math.nan] * len(_EARLY)
+            return [math.nan] * len(EARLY)
         before = velocity = math.nan
         previous = KNOWN_AGES_H[KNOWN_AGES_H.index(age) - 1]
         if index is not None and previous in self._early:
@@ -309,30 +306,3 @@ class FeatureBuilder:
 def _held_mean(weights: NDArray[np.generic], residuals: Floats) -> float:
     w = weights.astype(float)
     return float(w @ residuals) / (float(w.sum()) + _EFFECT_PRIOR)
-
-
-def _zone(name: str) -> tzinfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise InvalidInput(f"{name!r} is not a time zone", field="timezone") from error
-
-
-def _local(ts: int, zone: tzinfo) -> tuple[float, int]:
-    """Hour (with minutes as a fraction) and weekday in a zone."""
-    at = datetime.fromtimestamp(ts, UTC).astimezone(zone)
-    return at.hour + at.minute / 60, at.weekday()
-
-
-def _clock(local: tuple[float, int]) -> list[float]:
-    hour, weekday = local
-    day, week = 2 * math.pi * hour / 24, 2 * math.pi * weekday / 7
-    return [
-        math.sin(day),
-        math.cos(day),
-        math.sin(2 * day),
-        math.cos(2 * day),
-        math.sin(week),
-        math.cos(week),
-        float(weekday >= 5),
-    ]

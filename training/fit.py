@@ -14,7 +14,7 @@ from core.errors import Broken
 from core.history import Floats
 from core.schemas.predictions import KNOWN_AGES_H, TARGETS
 from training.dataset import Dataset
-from training.features import FEATURES
+from training.names import FEATURES
 from training.network import EngagementNet, pinball
 
 #: Features that tell channels apart rather than posts. They stay in the vector (drift watches them), but a network that

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from core.schemas.predictions import KNOWN_AGES_H
-from training.features import FEATURES
+from training.names import FEATURES
 
 #: Levels of the quantiles, in the order of the last axis.
 QUANTILES = (0.1, 0.5, 0.9)

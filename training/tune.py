@@ -61,25 +61,17 @@ def study(
     if tune.Tuner.can_restore(path):
         tuner = tune.Tuner.restore(path, trainable, resume_errored=True, param_space=_SPACE)
     else:
-        tuner = tune.Tuner(
-            trainable,
-            param_space=_SPACE,
-            tune_config=tune.TuneConfig(
-                search_alg=OptunaSearch(metric=METRIC, mode="min", seed=seed, points_to_evaluate=[_defaults()]),
-                scheduler=ASHAScheduler(metric=METRIC, mode="min", max_t=EPOCHS, grace_period=GRACE),
-                num_samples=trials,
-                time_budget_s=budget_s,
-                max_concurrent_trials=concurrent,
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(
-                name=name,
-                storage_path=str(storage.absolute()),
-                stop=_Stop(should_stop, on_trials),
-                verbose=0,
-                callbacks=[],
-            ),
+        config = tune.TuneConfig(
+            search_alg=OptunaSearch(metric=METRIC, mode="min", seed=seed, points_to_evaluate=[_defaults()]),
+            scheduler=ASHAScheduler(metric=METRIC, mode="min", max_t=EPOCHS, grace_period=GRACE),
+            num_samples=trials,
+            time_budget_s=budget_s,
+            max_concurrent_trials=concurrent,
+            reuse_actors=True,
         )
+        stop = _Stop(should_stop, on_trials)
+        run = tune.RunConfig(name=name, storage_path=str(storage.absolute()), stop=stop, verbose=0)
+        tuner = tune.Tuner(trainable, param_space=_SPACE, tune_config=config, run_config=run)
     found = [_summary(result) for result in cast(Any, tuner.fit()) if result.metrics and METRIC in result.metrics]
     if not found:
         raise Broken("no trial gave a result within the budget: give the study more time")

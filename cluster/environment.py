@@ -119,6 +119,7 @@ def of_head(settings: Settings, ports: Ports, cluster_id: str) -> dict[str, str]
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         "RAY_SERVE_HAPROXY_STATS_PORT": str(ports.haproxy_stats),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports.haproxy_metrics),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports.fallback_proxy),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(proxy / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(proxy / "admin.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(proxy),
@@ -134,8 +135,8 @@ def of_head(settings: Settings, ports: Ports, cluster_id: str) -> dict[str, str]
 def _replica_ports(settings: Settings) -> dict[str, str]:
     """A block of ports of its own for the replicas that the proxy calls, chosen by home.
 
-    Two deployments on one machine would otherwise share Serve's range: a port that a killed replica of one leaves may
-    be taken by the other's, and the first one's proxy would ask it.
+    Two deployments on one machine would otherwise share Serve's range: a port that a killed replica leaves may be taken
+    by the other's, and the first one's proxy would ask it.
     """
     block = int.from_bytes(blake2b(os.fsencode(settings.home.absolute()), digest_size=2).digest(), "big") % 90
     first = 30_000 + 100 * block

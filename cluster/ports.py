@@ -30,6 +30,7 @@ class Ports:
     dashboard_metrics: int
     haproxy_stats: int
     haproxy_metrics: int
+    fallback_proxy: int  # answers while an application has no replica; Ray's default is one port for every deployment
     worker_min: int
     worker_max: int
 
@@ -74,7 +75,8 @@ def choose(settings: Settings) -> Ports:
     dashboard = next_free(settings.dashboard_port)
     names = ("object_manager", "node_manager", "agent_http", "agent_grpc", "runtime_env", "metrics")
     rest = {name: next_free(gcs + 1) for name in names}
-    near = {name: next_free(dashboard + 1) for name in ("dashboard_metrics", "haproxy_stats", "haproxy_metrics")}
+    beside = ("dashboard_metrics", "haproxy_stats", "haproxy_metrics", "fallback_proxy")
+    near = {name: next_free(dashboard + 1) for name in beside}
     low = _worker_base(taken)
     return Ports(settings.http_port, gcs, dashboard, **rest, **near, worker_min=low, worker_max=low + WORKER_PORTS - 1)
 

@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     train_workers: int = Field(0, ge=0, description="Ray Train workers of a long fit; 0: inside the learner's process")
+    tune_budget_s: float = Field(45.0, gt=0, description="time for the search of parameters before a first training")
     auto_train: bool = Field(True, description="retrain when a trigger fires")
     auto_rollout: bool = Field(True, description="roll a validated version out without asking")
     tick_s: float = Field(1.0, gt=0, description="the orchestrator's and predictor's tick")

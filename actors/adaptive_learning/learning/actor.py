@@ -81,12 +81,12 @@ class Learner:
             probe = {"probe": b"written by the learner's health check"}
             self._artifacts.get(self._artifacts.put(probe))
         except AnalyticBotError as error:
-            return Health("learning", "broken", str(error), pid)
+            return Health("learner", "broken", str(error), pid)
         running = [task.id for task in unfinished if task.state == "running"]
         details = {"queued": len(unfinished) - len(running), "running": running}
         if not self._thread.is_alive():
-            return Health("learning", "broken", "the working thread has ended: restart the learner", pid, details)
-        return Health("learning", "ok", "read the queue, verified an artifact", pid, details)
+            return Health("learner", "broken", "the working thread has ended: restart the learner", pid, details)
+        return Health("learner", "ok", "read the queue, verified an artifact", pid, details)
 
     def close(self) -> None:
         """Stop working at the next step of whatever runs, which stays in the queue; for tests and orderly ends."""

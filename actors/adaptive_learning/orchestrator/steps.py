@@ -18,7 +18,6 @@ from core.settings import Settings
 
 #: With high findings in this share of the channels at once, the data is suspect, not the model.
 SUSPECT_SHARE = 0.5
-TUNE_BUDGET_S = 45.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ class Steps:
             model=workflow.model,
             kind="tune",
             until=workflow.data["until"],
-            budget_s=TUNE_BUDGET_S,
+            budget_s=self.settings.tune_budget_s,
         )
         task = self.learning.submit(request)
         if task.state in ("queued", "running"):
@@ -145,9 +144,9 @@ class Steps:
         asked = workflow.data.get("retry") or workflow.data.get("asked_strategy")
         if asked is not None:
             return from_plain(Strategy, asked)  # type: ignore[arg-type]
-        if workflow.trigger == "bootstrap":
-            return "tuned" if workflow.data.get("params") else "batch"
-        return "incremental"
+        if workflow.data.get("params"):
+            return "tuned"  # parameters of a search are those of a fit from the start
+        return "batch" if workflow.trigger == "bootstrap" else "incremental"
 
     def _validate(self, workflow: Workflow) -> Transition | Waiting:
         version = self.versioning.get(workflow.model, int(workflow.data["version"]))

@@ -30,9 +30,10 @@ class Ports:
     dashboard_metrics: int
     haproxy_stats: int
     haproxy_metrics: int
-    fallback_proxy: int  # answers while an application has no replica; Ray's default is one port for every deployment
     worker_min: int
     worker_max: int
+    # What is added later has a default: `down` must be able to read what an older version's `up` wrote.
+    fallback_proxy: int = 0  # answers while an application has no replica; Ray's own default is the same everywhere
 
     def named(self) -> dict[str, int]:
         """By name."""

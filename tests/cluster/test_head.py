@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -174,6 +175,14 @@ def test_the_state_comes_back_as_it_was_written(settings: Settings) -> None:
     assert state.load(settings) == written
     assert state.running(settings) == written
     assert written.http_url == f"http://127.0.0.1:{settings.http_port}"
+
+
+def test_the_state_that_an_older_version_wrote_can_be_read(settings: Settings) -> None:
+    state.save(settings, state_of(settings, os.getpid()))
+    document = json.loads(state.path(settings).read_text())
+    del document["ports"]["fallback_proxy"], document["deployed"], document["ready"]
+    state.path(settings).write_text(json.dumps(document))
+    assert state.running(settings) is not None
 
 
 def test_a_state_of_another_boot_or_of_a_reused_pid_is_stale(settings: Settings) -> None:

@@ -152,9 +152,9 @@ def test_a_read_only_database_is_one_clear_line(fresh: Database) -> None:
     upgrade(fresh)
     with fresh.read() as c:
         c.exec_driver_sql("PRAGMA query_only=ON")  # what SQLite says of a read-only file, whoever runs the test
-    with pytest.raises(StorageBroken, match=r"readonly database \(the file or its folder may not be written"):
-        with fresh.write() as c:
-            c.execute(schema.tenant.insert(), {"id": "x", "created_at": 1})
+    refusal = pytest.raises(StorageBroken, match=r"readonly database \(the file or its folder may not be written")
+    with refusal, fresh.write() as c:
+        c.execute(schema.tenant.insert(), {"id": "x", "created_at": 1})
 
 
 def test_a_place_that_cannot_hold_a_database_is_one_clear_line(tmp_path: Path) -> None:

@@ -66,7 +66,6 @@ def analyse(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
     """Rows of the overview and of the findings of a shard, and how many channels have too little data."""
     from actors.analytics_fusion.actor import Analytics
-
     from core.store.findings import AnomalyStore
 
     database = Database(settings.database)

@@ -112,6 +112,7 @@ def clear_stale(settings: Settings, known: HeadState) -> int:
     survivors = processes.end(known.head, known.id)
     if survivors:
         raise Broken(f"processes {survivors} do not end, not even by SIGKILL: look at them with ps", pids=survivors)
+    shutil.rmtree(environment.proxy_dir(settings), ignore_errors=True)  # sockets and a generated file, all made again
     state.remove(settings)
     return found
 

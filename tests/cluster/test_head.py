@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,11 +23,14 @@ from core.settings import Settings
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path) -> Iterator[Settings]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         free = probe.getsockname()[1]
-    return Settings(home=tmp_path / "home", http_port=free)
+    made = Settings(home=tmp_path / "home", http_port=free)
+    yield made
+    for short in (environment.ray_dir(made), environment.proxy_dir(made)):
+        shutil.rmtree(short, ignore_errors=True)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,7 +22,7 @@ import coverage
 import psutil
 import pytest
 
-from cluster import connect, processes, state
+from cluster import connect, environment, processes, state
 from cluster.client import Bot
 from cluster.state import HeadState
 from core.schemas.workflows import Step
@@ -96,6 +97,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield Running(settings, env, json.loads(begun.stdout))
     finally:
         made.cli("down")
+        shutil.rmtree(environment.ray_dir(settings), ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

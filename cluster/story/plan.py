@@ -19,6 +19,8 @@ from core.schemas.predictions import KNOWN_AGES_H, TARGET_AGE_H, Target
 #: The first training needs this many posts with a measured target, the roll-outs of both acts about as many again.
 LABELS_TO_TRAIN = 60
 LABELS_TO_ROLL_OUT = 60
+#: Steps that the live part of the data is cut into.
+STEPS = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def survey(histories: Sequence[ChannelHistory]) -> Survey:
     )
 
 
-def timetable(histories: Sequence[ChannelHistory], *, steps: int = 160, history_share: float = 0.45) -> Timetable:
+def timetable(histories: Sequence[ChannelHistory], *, steps: int = STEPS, history_share: float = 0.45) -> Timetable:
     """Cut the data's own time; InsufficientData when the labels do not carry a training and two roll-outs.
 
     history_share: share of the labels known before the replay begins.

@@ -17,7 +17,7 @@ from cluster.state import HeadState
 from cluster.story.acts import Acts, Result
 from cluster.story.asker import Asker
 from cluster.story.figures import Figures
-from cluster.story.plan import survey, timetable
+from cluster.story.plan import STEPS, survey, timetable
 from cluster.story.replayer import Replayer
 from cluster.story.screen import Screen, day
 from cluster.up import up
@@ -53,7 +53,9 @@ def story_settings(settings: Settings) -> Settings:
     )
 
 
-def run(settings: Settings, data: Path | None, once: bool, *, console: Console | None = None) -> Result:
+def run(
+    settings: Settings, data: Path | None, once: bool, *, steps: int = STEPS, console: Console | None = None
+) -> Result:
     """Play it; with `once` end after it, else serve until interrupted. Everything started is stopped at the end."""
     screen = Screen(console or _console())
     told = story_settings(settings)
@@ -64,7 +66,7 @@ def run(settings: Settings, data: Path | None, once: bool, *, console: Console |
         screen.survey(survey(histories))
         try:
             running = _bring_up(screen, told)
-            result = _play(screen, told, running, staging, histories, str(data or "simulated"))
+            result = _play(screen, told, running, staging, histories, str(data or "simulated"), steps)
             _where_to_look(screen, running, result)
             if not once:
                 _serve_until_interrupted(screen)
@@ -140,6 +142,7 @@ def _play(
     staging: Database,
     histories: list[ChannelHistory],
     source: str,
+    steps: int,
 ) -> Result:
     live = Database(settings.database)
     bot = connect(running.http_url, patience_s=90.0)
@@ -149,7 +152,7 @@ def _play(
     try:
         replay = Replay(staging, live, settings.tenant)
         try:
-            plan = timetable(histories)
+            plan = timetable(histories, steps=steps)
         except InsufficientData as gap:
             return _analysis_only(screen, figures, services, replay, histories, source, gap)
         screen.title("Replaying the data's own timeline")

@@ -50,7 +50,19 @@ class Story:
         }
         self.home, self.lines, self.killed = home, list[str](), list[str]()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "coverage", "run", _command(), "demo", "--data", str(data), "--once"],
+            [
+                sys.executable,
+                "-m",
+                "coverage",
+                "run",
+                _command(),
+                "demo",
+                "--data",
+                str(data),
+                "--steps",
+                "80",
+                "--once",
+            ],
             cwd=ROOT,
             env=environment,
             stdout=subprocess.PIPE,

@@ -124,13 +124,15 @@ class Orchestrator:
             self._attempt(notes, name, consumer.catch_up)
 
     def _attempt(self, notes: list[str], name: str, call: Callable[[], Any]) -> Any:
-        """A service that is restarting is asked again at the next tick; the rest of the tick goes on."""
+        """What a restarting service or missing data keeps from being done is noted; the rest of the tick goes on."""
         try:
             return call()
         except ServiceUnavailable as error:
             notes.append(f"{name}: {error}")
             log.warning("service_unavailable", service=name, error=str(error))
-            return None
+        except InsufficientData as gap:
+            notes.append(f"{name}: {gap}")
+        return None
 
     def _advance(self, workflow: Workflow, notes: list[str]) -> tuple[Workflow, str]:
         steps = self._steps()

@@ -62,7 +62,7 @@ class Steps:
             case Step.VALIDATE:
                 return self._validate(workflow)
             case Step.ROLLOUT:
-                return self._install(workflow) if workflow.trigger == "bootstrap" else self._rollout(workflow)
+                return self._install(workflow) if _is_first(workflow) else self._rollout(workflow)
             case Step.SETTLE:
                 return self._settle(workflow)
             case _:
@@ -146,11 +146,11 @@ class Steps:
             return from_plain(Strategy, asked)  # type: ignore[arg-type]
         if workflow.data.get("params"):
             return "tuned"  # parameters of a search are those of a fit from the start
-        return "batch" if workflow.trigger == "bootstrap" else "incremental"
+        return "batch" if _is_first(workflow) else "incremental"
 
     def _validate(self, workflow: Workflow) -> Transition | Waiting:
         version = self.versioning.get(workflow.model, int(workflow.data["version"]))
-        if workflow.trigger == "bootstrap":
+        if _is_first(workflow):
             checked = against_rolling_median(version.metrics, self.settings.rollout.quality_margin)
         else:
             checked = against_champion(version.metrics)
@@ -191,6 +191,11 @@ class Steps:
         version = int(workflow.data["version"])
         rows = self.drift.set_reference(workflow.model, version)
         return Transition(Step.DONE, f"v{version} is champion; drift reference of {rows} rows")
+
+
+def _is_first(workflow: Workflow) -> bool:
+    """Whether there was no champion when the workflow looked: nothing to start from, nothing to be compared with."""
+    return workflow.data.get("champion") is None
 
 
 def _progress(what: str, task: TrainingTask) -> str:

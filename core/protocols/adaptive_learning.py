@@ -15,7 +15,16 @@ from core.schemas.models import (
 )
 from core.schemas.monitoring import Degradation, DriftReport, VersionMetrics
 from core.schemas.predictions import FeedbackAck, FeedbackItem, JoinReport
-from core.schemas.rollouts import RolloutConfig, RolloutEvent, RolloutStatus
+from core.schemas.rollouts import (
+    Explanation,
+    Replayed,
+    RolloutConfig,
+    RolloutEvent,
+    RolloutPlan,
+    RolloutStatus,
+    TrafficFigures,
+    WhenBusy,
+)
 from core.schemas.workflows import LoopStatus, Trigger, Workflow
 
 
@@ -133,8 +142,14 @@ class OrchestratorService(Service, Protocol):
         """Newest first, without histories."""
         ...
 
-    def start_rollout(self, model: str, version: int, config: RolloutConfig, key: str) -> RolloutStatus:
-        """Roll a registered version out; a second one queues behind the first."""
+    def plan_rollout(self, model: str, config: RolloutConfig, assumed: TrafficFigures | None = None) -> RolloutPlan:
+        """How long each step will need at the traffic measured, or assumed; changes nothing."""
+        ...
+
+    def start_rollout(
+        self, model: str, version: int, config: RolloutConfig, key: str, when_busy: WhenBusy = "queue"
+    ) -> RolloutStatus:
+        """Roll a registered version out; a second one queues behind the first, replaces it, or is refused."""
         ...
 
     def rollout(self, rollout_id: str) -> RolloutStatus:
@@ -149,6 +164,14 @@ class OrchestratorService(Service, Protocol):
         """The audit log, oldest first."""
         ...
 
+    def replay_rollout(self, rollout_id: str, config: RolloutConfig | None = None) -> Replayed:
+        """Step through the log again: bit for bit, or as another configuration would have decided."""
+        ...
+
+    def explain_rollout(self, rollout_id: str) -> Explanation:
+        """Why it stands where it stands, from the verified log."""
+        ...
+
     def steer(self, rollout_id: str, action: str, reason: str) -> RolloutStatus:
-        """pause, resume, abort; Refused when the phase does not allow it."""
+        """pause, resume, promote, abort; Refused when the phase or the evidence does not allow it."""
         ...

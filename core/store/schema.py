@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -266,10 +267,14 @@ prediction = Table(
     Column("history", Integer),
     Column("warnings", Text),  # JSON list
     Column("features", LargeBinary),  # float32 vector in the order of the signature
-    Column("latency_ms", Float, nullable=False),
+    Column("latency_ms", Float, nullable=False),  # of the request
+    Column("score_ms", Float),  # of the scoring alone, by the version that was asked first; NULL: it failed
+    Column("failure", String(12)),  # of the version asked first: timeout, invalid, gone, error
+    Column("pinned", Boolean, nullable=False, server_default=false()),  # a person chose the version
     Column("at", BigInteger, nullable=False),
     Column("request_key", String(128), unique=True),
     Index(None, "channel_id", "post_id"),
+    Index(None, "model", "epoch", "channel_id"),
     sqlite_autoincrement=True,
 )
 
@@ -284,7 +289,9 @@ shadow_score = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("answer", Text),  # NULL: it failed
     Column("error", Text),
+    Column("failure", String(12)),  # as in prediction
     Column("latency_ms", Float, nullable=False),
+    Column("score_ms", Float),
     UniqueConstraint("prediction_id", "version"),
     sqlite_autoincrement=True,
 )
@@ -386,6 +393,7 @@ rollout = Table(
     Column("phase", String(16), nullable=False),
     Column("record", Text, nullable=False),
     Column("request_key", String(64), unique=True),
+    Column("notified", Integer, nullable=False, server_default="0"),  # seq up to which somebody was told
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Index(None, "model", "phase"),
@@ -398,7 +406,7 @@ rollout_event = Table(
     Column("seq", Integer, primary_key=True, autoincrement=False),
     Column("at", BigInteger, nullable=False),
     Column("event", Text, nullable=False),
-    Column("record", Text, nullable=False),  # after the event
+    Column("record", Text, nullable=False),  # after the event, or where nothing but figures changed, its SHA-256
     Column("commands", Text, nullable=False),
     Column("previous_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),

@@ -1,10 +1,13 @@
-"""Decides whether a version may be put on trial at all."""
+"""Decides whether a version may be put on trial at all, and whether the settings of a trial can work."""
 
 from __future__ import annotations
 
-from core.errors import Refused
+from itertools import pairwise
+
+from actors.adaptive_learning.deployment import freeze
+from core.errors import InvalidInput, Refused
 from core.schemas.models import ModelVersion
-from core.schemas.rollouts import RolloutConfig
+from core.schemas.rollouts import GATES, GUARDS, RolloutConfig
 
 
 def admit(challenger: ModelVersion, champion: int | None, config: RolloutConfig) -> tuple[int, str]:
@@ -25,3 +28,35 @@ def admit(challenger: ModelVersion, champion: int | None, config: RolloutConfig)
     if config.skip_validation:
         return champion, f"{text}; put on trial all the same, on request"
     raise Refused(f"v{version}: {text}; set skip_validation to try it anyway", model=model, version=version)
+
+
+def check(config: RolloutConfig) -> None:
+    """InvalidInput, naming the field, for settings that cannot work."""
+    steps, unknown_guards = config.steps, set(config.guards) - set(GUARDS)
+    unknown_gates = {name for gates in config.gates for name in gates} - set(GATES)
+    rising = all(a < b for a, b in pairwise(steps))
+    rules = (
+        ("steps", bool(steps) and steps[0] >= 0 and rising and steps[-1] == 1.0, "rising shares from 0 on, the last 1"),
+        ("hold_s", len(config.hold_s) == len(steps), f"one duration for each of {len(steps)} steps"),
+        ("hold_s", min(config.hold_s, default=0.0) >= 0, "durations of at least 0 s"),
+        ("gates", len(config.gates) == len(steps), f"one list for each of {len(steps)} steps"),
+        ("gates", not unknown_gates, f"of {', '.join(GATES)}"),
+        ("gates", any(config.gates), "at least one: nothing is promoted without evidence"),
+        ("guards", bool(config.guards) and not unknown_guards, f"at least one of {', '.join(GUARDS)}"),
+        ("approvals", set(config.approvals) <= {"start", "rise", "promote"}, "of start, rise, promote"),
+        ("alpha", 0 < config.alpha < 1, "between 0 and 1"),
+        ("beta", 0 < config.beta < 1, "between 0 and 1"),
+        ("error_slo", 0 < config.error_slo < 1, "between 0 and 1"),
+        ("label_coverage", 0 < config.label_coverage < 1, "between 0 and 1"),
+        ("latency_ratio", config.latency_ratio >= 1, "at least 1"),
+        ("latency_tolerance", config.latency_tolerance >= 0, "at least 0"),
+        ("latency_floor_ms", config.latency_floor_ms >= 0, "at least 0"),
+        ("quality_margin", 0 < config.quality_margin < config.quality_clip, "above 0 and below quality_clip"),
+        ("deadline_s", config.deadline_s > sum(config.hold_s), "longer than the holds together"),
+        ("lease_s", 0 < config.lease_s <= config.abandon_s, "above 0 and at most abandon_s"),
+        ("prepare_s", config.prepare_s > 0, "above 0"),
+    )
+    for name, good, wanted in rules:
+        if not good:
+            raise InvalidInput(f"rollout.{name} = {getattr(config, name)!r}: must be {wanted}", field=f"rollout.{name}")
+    freeze.parsed(config.freeze)

@@ -12,8 +12,13 @@ from math import exp, log
 
 Logs = tuple[float, ...]
 
-#: How many times as bad the canary may be, log-spaced: one bet each.
+#: How many times as bad the canary may be, log-spaced: one bet each; for being slow, finer.
 RATIOS: Logs = tuple(1.25 * (64 / 1.25) ** (k / 15) for k in range(16))
+SLOW_RATIOS: Logs = tuple(1.05 * (8 / 1.05) ** (k / 15) for k in range(16))
+#: How many times as bad as the bound that is to be refuted, for the twin that clears.
+TWIN_RATIOS: Logs = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8)
+#: Shares bet on against the one that was ordered, as odds ratios.
+SHARE_ODDS: Logs = (0.125, 0.25, 0.5, 0.75, 4 / 3, 2.0, 4.0, 8.0)
 #: Error rates bet on, as shares of the bound; a clean record is bet on most.
 RATE_SHARES: Logs = (0.02, 0.1, 0.25, 0.5, 0.75)
 RATE_PRIOR: Logs = (0.4, 0.2, 0.15, 0.15, 0.1)
@@ -22,6 +27,8 @@ STAKES: Logs = (0.03, 0.1, 0.2, 0.4, 0.7, 0.95)
 
 #: Wealth of one on each grid point, before anything was seen.
 NO_RATIO_BETS: Logs = (0.0,) * len(RATIOS)
+NO_TWIN_BETS: Logs = (0.0,) * len(TWIN_RATIOS)
+NO_SHARE_BETS: Logs = (0.0,) * len(SHARE_ODDS)
 NO_RATE_BETS: Logs = (0.0,) * len(RATE_SHARES)
 NO_MEAN_BETS: Logs = (0.0,) * len(STAKES)
 
@@ -33,17 +40,35 @@ def mixture(logs: Logs, prior: Logs | None = None) -> float:
     return top + log(sum(share * exp(value - top) for share, value in zip(shares, logs, strict=True)))
 
 
-def more_often(logs: Logs, canary_events: int, stable_events: int, share: float) -> Logs:
-    """Bet that events fall on the canary more often than its share of executions; hypothesis: at most as often.
+def event_costs(grid: Logs, share: float, bound: float = 1.0) -> Logs:
+    """What each bet of `on_events` pays for every event at this share: the same for all counts of one tick.
 
-    share: the canary's realised share of the executions among which the events happened. A request executed by both
-    versions may fail on both: the product then shrinks, so common failures never speak against the canary.
+    share: the canary's realised share, in (0, 1), of the executions among which the events happen.
     """
-    if not 0.0 < share < 1.0 or canary_events + stable_events == 0:
-        return logs
+    base = log(bound * share + 1.0 - share)
+    return tuple(log(r * bound * share + 1.0 - share) - base for r in grid)
+
+
+def on_events(logs: Logs, gains: Logs, costs: Logs, canary_events: int, stable_events: int) -> Logs:
+    """Bet on which version an event falls, given that it happens; hypothesis about the ratio of their event rates.
+
+    gains: logarithms of the grid of ratios, relative to the bound. With ratios above one the hypothesis is "at most
+    bound times as often on the canary", with ratios below one it is "at least". Under it an event falls on the canary
+    with probability at most (at least) b s/(b s + 1 - s). A request executed by both versions may fail on both: the
+    product then shrinks for ratios above one, so common failures never speak against the canary.
+    """
+    events = canary_events + stable_events
     return tuple(
-        value + canary_events * log(r) - (canary_events + stable_events) * log(r * share + 1.0 - share)
-        for value, r in zip(logs, RATIOS, strict=True)
+        value + canary_events * gain - events * cost for value, gain, cost in zip(logs, gains, costs, strict=True)
+    )
+
+
+def off_share(logs: Logs, canary_keys: int, stable_keys: int, share: float) -> Logs:
+    """Bet that keys reach the canary with another probability than `share`; hypothesis: exactly with it."""
+    keys = canary_keys + stable_keys
+    return tuple(
+        value + canary_keys * log(odds) - keys * log(odds * share + 1.0 - share)
+        for value, odds in zip(logs, SHARE_ODDS, strict=True)
     )
 
 

@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator
 
-from actors.adaptive_learning.deployment.judge import Tally
+from actors.adaptive_learning.deployment.judge import Executions, Tally
 from core.schemas.rollouts import RolloutConfig, SplitReport, TrafficSplit
 
-Action = Literal["pause", "resume", "abort"]
+Action = Literal["pause", "resume", "promote", "abort"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Cursors:
     shadow_challenger: int = 0
     outcome_from: int = 0  # outcomes up to here are older than the roll-out
     outcome: int = 0
+    matured_until: int = 0  # publication times up to here were looked at for missing outcomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +74,25 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """Executions since the last counts: all of them, and the first attempts among them."""
+class Baseline:
+    """Stable's own 50, 90 and 99 % quantiles of scoring time in milliseconds: frozen once, for "slower than"."""
 
-    executions: Tally
+    quantiles_ms: tuple[float, float, float]
+    n: int
+    kind: Literal["baseline"] = "baseline"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Executions since the last counts, by segment ("": all of them), and the first attempts among them.
+
+    keys: routing keys seen for the first time under the present epoch, by the side that they were sent to.
+    """
+
+    executions: dict[str, Executions]
     first_attempts: Tally
+    stable_keys: int
+    canary_keys: int
     cursors: Cursors
     kind: Literal["counts"] = "counts"
 
@@ -89,6 +104,24 @@ class Pairs:
     differences: tuple[float, ...]
     cursors: Cursors
     kind: Literal["pairs"] = "pairs"
+
+
+@dataclass(frozen=True, slots=True)
+class Matured:
+    """Posts whose outcome was due since the last look, and how many of them have one."""
+
+    due: int
+    labelled: int
+    cursors: Cursors
+    kind: Literal["matured"] = "matured"
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """Whether a freeze window is open now; `window` names it, empty: none."""
+
+    window: str
+    kind: Literal["calendar"] = "calendar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +150,7 @@ class Aliased:
 
 @dataclass(frozen=True, slots=True)
 class AliasMoved:
-    """Somebody else moved the champion."""
+    """Somebody else moved the champion; while it serves, the roll-out stands still until a person resumes it."""
 
     reason: str
     kind: Literal["alias_moved"] = "alias_moved"
@@ -160,8 +193,11 @@ Event = Annotated[
     | ChallengerReady
     | ChallengerFailed
     | Observed
+    | Baseline
     | Counts
     | Pairs
+    | Matured
+    | Calendar
     | Drift
     | Steer
     | Aliased

@@ -1,24 +1,32 @@
 """Decides whether the evidence condemns a version on trial, clears it for the next step, or leaves it open.
 
-Two questions are watched: does the canary fail more often than stable (errors), and are its forecasts worse (quality).
-Each has a process that can only condemn and one that can only clear; between them the answer is open, never "passed".
-Both processes keep their evidence through all steps and through restarts: the book is the whole state.
+Watched are counts (failures, timeouts, invalid and slow answers, each in every segment asked for) and the paired loss
+of forecasts whose outcome came in. Each has a process that can only condemn and one that can only clear; between them
+the answer is open, never "passed". Two more can only hold: keys that do not reach the versions as ordered, and outcomes
+that do not come. All keep their evidence through every step and restart: the book is the whole state.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import Enum, StrEnum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from math import exp, log, sqrt
 
 from actors.adaptive_learning.deployment import betting
 from actors.adaptive_learning.deployment.betting import Logs
-from core.schemas.rollouts import Evidence, RolloutConfig
+from core.schemas.predictions import KNOWN_AGES_H
+from core.schemas.rollouts import COUNTED, Evidence, RolloutConfig
 
-#: Questions watched at once; each may condemn with an equal part of alpha.
-GUARDED = 2
 #: The newest executions that the "both versions are failing" rule looks at; older ones fade out.
 RECENT = 50.0
+#: A count clears when it is shown to happen less than this many times as often on the canary.
+TWICE = 2.0
+#: Chance that healthy routing is ever taken for skewed.
+SKEW_ALPHA = 0.005
+
+_GAINS = {"slow": tuple(map(log, betting.SLOW_RATIOS)), "fail": tuple(map(log, betting.RATIOS))}
+_TWIN_GAINS = tuple(map(log, betting.TWIN_RATIOS))
 
 
 class Hold(StrEnum):
@@ -31,17 +39,11 @@ class Hold(StrEnum):
     BOTH_BAD = "both_bad"  # both versions fail: not the canary's fault
     STABLE_DOWN = "stable_down"  # nobody serves the stable version, or no router answers
     CANARY_DOWN = "canary_down"  # the canary does not answer its probe
-    FROZEN = "frozen"  # a router has not seen a renewal
+    FROZEN = "frozen"  # a freeze window is open
+    LEASE = "lease"  # a router has not seen a renewal
     DRIFT = "drift"  # the world moved since: fresh pairs are needed
-    SAMPLE_RATIO = "sample_ratio"
+    SAMPLE_RATIO = "sample_ratio"  # keys do not reach the versions in the shares that were ordered
     ALIAS_MOVED = "alias_moved"  # somebody else moved the champion
-
-
-class Gate(Enum):
-    """What must be shown before the next step."""
-
-    ERRORS = "errors"
-    ERRORS_AND_QUALITY = "errors and quality"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,30 @@ Verdict = Harm | Safe | Open | Held
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Executions and failures of both versions, first attempts and background scorings alike."""
+    """Executions and events of both versions."""
 
     stable_n: int = 0
     stable_errors: int = 0
     canary_n: int = 0
     canary_errors: int = 0
+
+    def __add__(self, more: Tally) -> Tally:
+        return Tally(
+            self.stable_n + more.stable_n,
+            self.stable_errors + more.stable_errors,
+            self.canary_n + more.canary_n,
+            self.canary_errors + more.canary_errors,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Executions:
+    """Executions of both versions, first attempts and background scorings alike, with their events by metric."""
+
+    stable_n: int = 0
+    canary_n: int = 0
+    stable: dict[str, int] = field(default_factory=dict)  # events of COUNTED metrics; what did not happen is left out
+    canary: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +125,31 @@ class Recent:
 
 
 @dataclass(frozen=True, slots=True)
-class Book:
-    """Everything that was learned in a roll-out: about 40 numbers."""
+class Cell:
+    """What is known of one count in one segment: at most 1 KB as JSON."""
 
     total: Tally = Tally()
+    harm: Logs = betting.NO_RATIO_BETS
+    ratio: Logs = betting.NO_TWIN_BETS  # safety: less than twice as often
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Everything that was learned in a roll-out; the whole state of the judge.
+
+    cells: by "NAME" and "NAME@SEGMENT", made as they are first seen.
+    """
+
+    cells: dict[str, Cell] = field(default_factory=dict)
     recent_stable: Recent = Recent()
     recent_canary: Recent = Recent()
-    harm_errors: Logs = betting.NO_RATIO_BETS
-    safe_errors: Logs = betting.NO_RATE_BETS
+    below_slo: Logs = betting.NO_RATE_BETS  # safety: errors rarer than the objective
+    below_half_slo: Logs = betting.NO_RATE_BETS
+    keys: Tally = Tally()
+    sample_ratio: Logs = betting.NO_SHARE_BETS
+    due: int = 0
+    labelled: int = 0
+    coverage: Logs = betting.NO_RATE_BETS  # outcomes rarer than they must be
     pairs: int = 0
     pairs_sum: float = 0.0
     pairs_squares: float = 0.0
@@ -120,23 +157,83 @@ class Book:
     safe_quality: Logs = betting.NO_MEAN_BETS
 
 
-def with_counts(book: Book, tally: Tally, config: RolloutConfig) -> Book:
-    """The book after some executions; the canary's share is the realised one of these very executions."""
-    total = book.total
-    executions = tally.canary_n + tally.stable_n
-    share = tally.canary_n / executions if executions else 0.0
+# ---------------------------------------------------------------- what is learned
+
+
+def with_counts(book: Book, executions: Mapping[str, Executions], config: RolloutConfig) -> Book:
+    """The book after some executions, by segment; the share is the realised one of these very executions.
+
+    Counts that the configuration does not guard are kept for gates and for reading, and condemn nobody.
+    """
+    cells = dict(book.cells)
+    for segment, seen in executions.items():
+        n = seen.stable_n + seen.canary_n
+        share = seen.canary_n / n if n else 0.0
+        betted = 0.0 < share < 1.0 and bool(seen.stable or seen.canary)
+        costs = _costs(share, config.latency_ratio) if betted else None
+        for name in COUNTED:
+            place = f"{name}@{segment}" if segment else name
+            stable, canary = seen.stable.get(name, 0), seen.canary.get(name, 0)
+            cells[place] = _counted(cells.get(place, _EMPTY), name, seen, stable, canary, costs)
+    whole = executions.get("")
+    after = replace(book, cells=cells)
+    return after if whole is None else _with_rates(after, whole, config)
+
+
+_EMPTY = Cell()
+_Costs = tuple[Logs, Logs, Logs]
+
+
+def _costs(share: float, latency_ratio: float) -> _Costs:
+    """What every event costs at this share: bets on failures, on slow answers, and the twin's."""
+    return (
+        betting.event_costs(betting.RATIOS, share),
+        betting.event_costs(betting.SLOW_RATIOS, share, latency_ratio),
+        betting.event_costs(betting.TWIN_RATIOS, share, TWICE),
+    )
+
+
+def _counted(cell: Cell, name: str, seen: Executions, stable: int, canary: int, costs: _Costs | None) -> Cell:
+    total = cell.total + Tally(seen.stable_n, stable, seen.canary_n, canary)
+    if costs is None or stable + canary == 0:
+        return Cell(total, cell.harm, cell.ratio)
+    slow = name.startswith("slow")
+    harm_ = betting.on_events(cell.harm, _GAINS["slow" if slow else "fail"], costs[1 if slow else 0], canary, stable)
+    return Cell(total, harm_, betting.on_events(cell.ratio, _TWIN_GAINS, costs[2], canary, stable))
+
+
+def _with_rates(book: Book, seen: Executions, config: RolloutConfig) -> Book:
+    """What concerns failures as such, beside the comparison."""
+    stable, canary = seen.stable.get("errors", 0), seen.canary.get("errors", 0)
     return replace(
         book,
-        total=Tally(
-            total.stable_n + tally.stable_n,
-            total.stable_errors + tally.stable_errors,
-            total.canary_n + tally.canary_n,
-            total.canary_errors + tally.canary_errors,
-        ),
-        recent_stable=book.recent_stable.after(tally.stable_n, tally.stable_errors),
-        recent_canary=book.recent_canary.after(tally.canary_n, tally.canary_errors),
-        harm_errors=betting.more_often(book.harm_errors, tally.canary_errors, tally.stable_errors, share),
-        safe_errors=betting.rate_below(book.safe_errors, tally.canary_n, tally.canary_errors, config.error_slo),
+        recent_stable=book.recent_stable.after(seen.stable_n, stable),
+        recent_canary=book.recent_canary.after(seen.canary_n, canary),
+        below_slo=betting.rate_below(book.below_slo, seen.canary_n, canary, config.error_slo),
+        below_half_slo=betting.rate_below(book.below_half_slo, seen.canary_n, canary, config.error_slo / 2),
+    )
+
+
+def with_keys(book: Book, stable_keys: int, canary_keys: int, weight: float) -> Book:
+    """The book after some routing keys were seen for the first time while `weight` was in force."""
+    if not 0.0 < weight < 1.0 or stable_keys + canary_keys == 0:
+        return book
+    sample_ratio = betting.off_share(book.sample_ratio, canary_keys, stable_keys, weight)
+    return replace(book, keys=book.keys + Tally(stable_keys, 0, canary_keys, 0), sample_ratio=sample_ratio)
+
+
+def without_keys(book: Book) -> Book:
+    """The book under a new split: keys that were routed before are no fresh draw, so the question begins anew."""
+    return replace(book, keys=Tally(), sample_ratio=betting.NO_SHARE_BETS)
+
+
+def with_matured(book: Book, due: int, labelled: int, config: RolloutConfig) -> Book:
+    """The book after some posts' outcomes were due."""
+    return replace(
+        book,
+        due=book.due + due,
+        labelled=book.labelled + labelled,
+        coverage=betting.rate_below(book.coverage, due, labelled, config.label_coverage),
     )
 
 
@@ -162,18 +259,36 @@ def scaled_difference(value: float, stable: float, challenger: float, clip: floa
     return max(-1.0, min(1.0, difference / clip))
 
 
+# ---------------------------------------------------------------- what follows
+
+
+def guarded(config: RolloutConfig) -> int:
+    """How many questions may condemn: alpha is shared among them, whether or not they have data yet."""
+    counts = sum(name in COUNTED for name in config.guards)
+    return counts * (1 + len(KNOWN_AGES_H) * config.by_known_age) + ("quality" in config.guards)
+
+
 def harm(book: Book, config: RolloutConfig) -> Harm | None:
-    """What condemns the canary now, the strongest first."""
-    needed = log(GUARDED / config.alpha)
+    """What condemns the canary now, the strongest first; only what the configuration guards."""
+    needed = log(max(guarded(config), 1) / config.alpha)
+    worst: Harm | None = None
+    for place, log_e in _harms(book, config):
+        if log_e >= needed and (worst is None or log_e > worst.log_e):
+            worst = Harm(place, log_e)
+    return worst
+
+
+def _harms(book: Book, config: RolloutConfig) -> list[tuple[str, float]]:
+    # The largest bet bounds the mean of all: most cells are dismissed without a single exponential.
+    floor = log(1 / config.alpha)
     found = [
-        Harm(name, log_e)
-        for name, log_e in (
-            ("errors", betting.mixture(book.harm_errors)),
-            ("quality", betting.mixture(book.harm_quality)),
-        )
-        if log_e >= needed
+        (place, betting.mixture(cell.harm))
+        for place, cell in book.cells.items()
+        if max(cell.harm) >= floor and place.split("@")[0] in config.guards
     ]
-    return max(found, key=lambda h: h.log_e, default=None)
+    if "quality" in config.guards:
+        found.append(("quality", betting.mixture(book.harm_quality)))
+    return found
 
 
 def both_bad(book: Book, config: RolloutConfig) -> bool:
@@ -182,34 +297,73 @@ def both_bad(book: Book, config: RolloutConfig) -> bool:
     return stable > config.error_slo and canary > config.error_slo and stable >= canary / 2
 
 
-def verdict(book: Book, config: RolloutConfig, gate: Gate) -> Verdict:
-    """What the evidence says of the next step."""
+def skewed(book: Book) -> bool:
+    """Whether keys reach the versions in other shares than ordered."""
+    return betting.mixture(book.sample_ratio) >= log(1 / SKEW_ALPHA)
+
+
+def uncovered(book: Book, config: RolloutConfig) -> bool:
+    """Whether too few outcomes come in that were due."""
+    return betting.mixture(book.coverage) >= log(1 / config.alpha)
+
+
+def verdict(book: Book, config: RolloutConfig, gates: Sequence[str]) -> Verdict:
+    """What the evidence says of a step with these gates; a step without gates still asks that nothing is harmful."""
     if both_bad(book, config):
         return Held(Hold.BOTH_BAD)
     condemned = harm(book, config)
     if condemned is not None:
         return condemned
+    return min(short(book, config, gates), key=lambda s: s.log_e, default=Safe())
+
+
+def short(book: Book, config: RolloutConfig, gates: Sequence[str]) -> tuple[Open, ...]:
+    """The gates whose claim is not shown yet."""
     needed = log(1 / config.beta)
-    wanted = [("errors", betting.mixture(book.safe_errors, betting.RATE_PRIOR))]
-    if gate is Gate.ERRORS_AND_QUALITY:
-        wanted.append(("quality", betting.mixture(book.safe_quality)))
-    short = [Open(name, log_e, needed) for name, log_e in wanted if log_e < needed]
-    return min(short, key=lambda s: s.log_e) if short else Safe()
+    return tuple(Open(name, log_e, needed) for name in gates if (log_e := safety(book, name)) < needed)
+
+
+def safety(book: Book, gate: str) -> float:
+    """Log evidence of a gate's claim."""
+    if gate == "errors":
+        return betting.mixture(book.below_slo, betting.RATE_PRIOR)
+    if gate == "quality":
+        return betting.mixture(book.safe_quality)
+    name = gate.removesuffix("_ratio")
+    ratio = betting.mixture(book.cells.get(name, _EMPTY).ratio)
+    if name.startswith("slow"):
+        return ratio
+    # Failures too rare to be compared: the claim is "not twice as often, or rarer than half the objective". Under its
+    # contrary both processes are fair, hence so is their mean. All failures are an upper bound of each kind.
+    rare = betting.mixture(book.below_half_slo, betting.RATE_PRIOR)
+    return betting.mixture((ratio, rare))
 
 
 def lines(book: Book, config: RolloutConfig) -> tuple[Evidence, ...]:
     """The book for a person. Intervals are 95 % and for reading only: no decision uses them."""
-    condemn, clear = log(GUARDED / config.alpha), log(1 / config.beta)
-    n, errors = book.total.canary_n, book.total.canary_errors
-    rate, rate_low, rate_high = _wilson(n, errors)
-    mean, low, high = _mean(book, config.quality_clip)
-    safe_errors = betting.mixture(book.safe_errors, betting.RATE_PRIOR)
-    return (
-        Evidence("harm:errors", betting.mixture(book.harm_errors), condemn, n, rate, rate_low, rate_high),
-        Evidence("safety:errors", safe_errors, clear, n, rate, rate_low, rate_high),
-        Evidence("harm:quality", betting.mixture(book.harm_quality), condemn, book.pairs, mean, low, high),
-        Evidence("safety:quality", betting.mixture(book.safe_quality), clear, book.pairs, mean, low, high),
-    )
+    condemn, clear = log(max(guarded(config), 1) / config.alpha), log(1 / config.beta)
+    found = []
+    for place, cell in sorted(book.cells.items()):
+        name, _, segment = place.partition("@")
+        if name in config.guards:
+            n, rate = cell.total.canary_n, _wilson(cell.total.canary_n, cell.total.canary_errors)
+            found.append(Evidence(f"harm:{name}", betting.mixture(cell.harm), condemn, n, *rate, segment=segment))
+    mean = _mean(book, config.quality_clip)
+    if "quality" in config.guards:
+        found.append(Evidence("harm:quality", betting.mixture(book.harm_quality), condemn, book.pairs, *mean))
+    for gate in dict.fromkeys(name for gates in config.gates for name in gates):
+        total = book.cells.get(gate.removesuffix("_ratio"), _EMPTY).total
+        estimate = mean if gate == "quality" else _wilson(total.canary_n, total.canary_errors)
+        n = book.pairs if gate == "quality" else total.canary_n
+        found.append(Evidence(f"safety:{gate}", safety(book, gate), clear, n, *estimate))
+    if book.keys != Tally():
+        n, keys = book.keys.stable_n + book.keys.canary_n, book.keys.canary_n
+        skew = betting.mixture(book.sample_ratio)
+        found.append(Evidence("hold:sample_ratio", skew, log(1 / SKEW_ALPHA), n, *_wilson(n, keys)))
+    if book.due:
+        missing, share = betting.mixture(book.coverage), _wilson(book.due, book.labelled)
+        found.append(Evidence("hold:label_coverage", missing, log(1 / config.alpha), book.due, *share))
+    return tuple(found)
 
 
 def _mean(book: Book, clip: float) -> tuple[float | None, float | None, float | None]:

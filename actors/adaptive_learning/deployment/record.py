@@ -20,16 +20,13 @@ from actors.adaptive_learning.deployment.events import (
     Warm,
 )
 from actors.adaptive_learning.deployment.judge import Book, Hold, Tally
-from core.errors import InvalidInput
-from core.schemas.rollouts import Phase, RolloutConfig, RolloutStatus, TrafficSplit
+from core.schemas.rollouts import Phase, RolloutConfig, RolloutStatus, TrafficSplit, label
 
 #: Silence after which evidence is said to be missing.
 NO_DATA_S = 60.0
 NO_LABELS_S = 1800.0
 #: Pairs that must come in after a drift before anything rises again.
 FRESH_PAIRS = 20
-
-STEPS = (Phase.CANARY_10, Phase.CANARY_50, Phase.CANARY_100)
 
 
 class Stage(StrEnum):
@@ -69,6 +66,7 @@ class Record:
     config: RolloutConfig
     phase: Phase = Phase.PREPARING
     stage: Stage = Stage.QUEUED
+    place: int = 0  # in config.steps
     reason: str = "waits for its turn"
     epoch: int = 0
     first_epoch: int = 0
@@ -78,7 +76,9 @@ class Record:
     holds: tuple[Hold, ...] = ()
     certified: bool = False  # the champion alias names the challenger
     unconfirmed_end: bool = False  # routers never confirmed the way back
+    approved: bool = False  # a person's word for the next rise, where one is needed
     fresh_needed: int = 0  # pairs to reach before a drift is over
+    stable_quantiles_ms: tuple[float, float, float] | None = None  # None: too little is known to call an answer slow
     timers: Timers = field(default_factory=Timers)
     cursors: Cursors = field(default_factory=Cursors)
     first_attempts: Tally = field(default_factory=Tally)
@@ -88,38 +88,21 @@ class Record:
 def new_record(
     rollout_id: str, model: str, challenger: int, stable: int, config: RolloutConfig, *, approved: bool = True
 ) -> Record:
-    """A queued roll-out; without approval it waits for a person's `resume`. InvalidInput for an impossible config."""
-    check(config)
+    """A queued roll-out; where a word is needed before the start it waits for a person's `resume`."""
+    approved = approved and "start" not in config.approvals
     holds = () if approved else (Hold.AWAITING_APPROVAL,)
     reason = "waits for its turn" if approved else "waits for approval"
     return Record(rollout_id, model, challenger, stable, config, holds=holds, reason=reason)
 
 
-def check(config: RolloutConfig) -> None:
-    """InvalidInput, naming the field, for settings that cannot work."""
-    rules = (
-        ("steps", len(config.steps) == 3 and 0 < config.steps[0] < config.steps[1] < config.steps[2] == 1.0),
-        ("hold_s", len(config.hold_s) == 3 and min(config.hold_s) >= 0),
-        ("alpha", 0 < config.alpha < 1),
-        ("beta", 0 < config.beta < 1),
-        ("error_slo", 0 < config.error_slo < 1),
-        ("quality_margin", 0 < config.quality_margin < config.quality_clip),
-        ("deadline_s", config.deadline_s > sum(config.hold_s)),
-        ("lease_s", 0 < config.lease_s <= config.abandon_s),
-        ("prepare_s", config.prepare_s > 0),
-    )
-    texts = {
-        "steps": "three rising shares that end at 1",
-        "hold_s": "three durations of at least 0 s",
-        "quality_margin": "above 0 and below quality_clip",
-        "deadline_s": "longer than the holds together",
-        "lease_s": "above 0 and at most abandon_s",
-        "prepare_s": "above 0",
-    }
-    for name, good in rules:
-        if not good:
-            wanted = texts.get(name, "between 0 and 1")
-            raise InvalidInput(f"rollout.{name} = {getattr(config, name)!r}: must be {wanted}", field=f"rollout.{name}")
+def name(record: Record) -> str:
+    """What callers call its phase."""
+    return label(record.phase, record.weight)
+
+
+def gates(record: Record) -> tuple[str, ...]:
+    """What must be shown before the next step."""
+    return record.config.gates[record.place]
 
 
 def intended(record: Record) -> TrafficSplit | None:
@@ -163,19 +146,32 @@ def outstanding(record: Record) -> tuple[Command, ...]:
             return ()
 
 
+def waits_for(record: Record) -> str:
+    """What keeps the next step from being taken, in words; empty: nothing does, or there is no next."""
+    if record.phase is not Phase.TRIAL or record.stage is not Stage.SERVING:
+        return record.stage.value if record.phase in (Phase.PREPARING, Phase.ROLLING_BACK) else ""
+    parts = [f"held: {', '.join(record.holds)}"] if record.holds else []
+    if not record.confirmed:
+        parts.append("not every router does what is intended")
+    if record.timers.hold_s > 0:
+        parts.append(f"{record.timers.hold_s:.0f} s left at this step")
+    short = judge.short(record.book, record.config, gates(record))
+    return "; ".join(parts + [f"{gate.name} log e {gate.log_e:.2f} of {gate.needed:.2f}" for gate in short])
+
+
 def status(record: Record, started_at: int, updated_at: int) -> RolloutStatus:
     """The record in one screen."""
-    first = record.first_attempts
+    first, book = record.first_attempts, record.book
     return RolloutStatus(
         id=record.id,
         model=record.model,
         challenger=record.challenger,
         stable=record.stable,
-        phase=record.phase,
+        phase=name(record),
         weight=record.weight,
         observed_weight=record.observed_weight,
         holds=tuple(str(hold) for hold in record.holds),
-        evidence=judge.lines(record.book, record.config),
+        evidence=judge.lines(book, record.config),
         reason=record.reason,
         started_at=started_at,
         updated_at=updated_at,
@@ -186,4 +182,9 @@ def status(record: Record, started_at: int, updated_at: int) -> RolloutStatus:
             "rescued": first.canary_errors,
         },
         config=record.config,
+        step=record.place,
+        hold_remaining_s=max(0.0, record.timers.hold_s),
+        deadline_remaining_s=max(0.0, record.timers.deadline_s),
+        waits_for=waits_for(record),
+        labels={"pairs": book.pairs, "due": book.due, "labelled": book.labelled},
     )

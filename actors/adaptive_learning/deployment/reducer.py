@@ -1,8 +1,8 @@
 """Decides, purely, what a roll-out does next: `step(record, event) -> (record, commands)`.
 
 Rules: the first share is given when the challenger answers and the routers were heard; from there the weight rises only
-on a tick, on shown safety, without any hold, after the least time at the step, and when every router does what was
-intended. It falls on any event. The way back cannot be left, and ends.
+on a tick, on shown safety, without any hold, after the least time at the step, with a person's word where one is asked
+for, and when every router does what was intended. It falls on any event. The way back cannot be left, and ends.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from actors.adaptive_learning.deployment import judge
 from actors.adaptive_learning.deployment.events import (
     Aliased,
     AliasMoved,
+    Baseline,
+    Calendar,
     ChallengerFailed,
     ChallengerReady,
     Command,
@@ -20,6 +22,7 @@ from actors.adaptive_learning.deployment.events import (
     Drift,
     Event,
     Fenced,
+    Matured,
     Observed,
     Pairs,
     Released,
@@ -28,21 +31,23 @@ from actors.adaptive_learning.deployment.events import (
     Steer,
     Tick,
 )
-from actors.adaptive_learning.deployment.judge import Gate, Harm, Held, Hold, Open, Safe, Tally
+from actors.adaptive_learning.deployment.judge import Harm, Held, Hold, Open, Safe
 from actors.adaptive_learning.deployment.record import (
     FRESH_PAIRS,
     NO_DATA_S,
     NO_LABELS_S,
-    STEPS,
     Record,
     Stage,
+    gates,
     intended,
     outstanding,
+    waits_for,
 )
 from core.schemas.rollouts import TERMINAL, Phase, SplitReport, TrafficSplit
 
-#: What a person's `resume` lifts; the others lift when what caused them is over.
+#: What a person's word lifts; the others lift when what caused them is over.
 _LIFTED = (Hold.PAUSED, Hold.AWAITING_APPROVAL, Hold.ALIAS_MOVED)
+_STEERS = ("pause", "resume", "promote", "abort")
 
 
 def step(record: Record, event: Event) -> tuple[Record, tuple[Command, ...]]:
@@ -54,15 +59,38 @@ def step(record: Record, event: Event) -> tuple[Record, tuple[Command, ...]]:
 
 def refusal(record: Record, action: str) -> str:
     """Why a person may not do this now; empty: they may."""
+    if action not in _STEERS:
+        return f"{action!r} is not one of {', '.join(_STEERS)}"
     if action == "abort":
         return ""
-    if action not in ("pause", "resume"):
-        return f"{action!r} is not one of pause, resume, abort"
     if record.phase in TERMINAL or record.phase is Phase.ROLLING_BACK:
         return f"the roll-out is {record.phase.value.replace('_', ' ')}: there is nothing to {action}"
-    if action == "pause" and record.stage not in (Stage.QUEUED, Stage.LOADING, Stage.SERVING):
+    if action == "resume":
+        return ""
+    if action == "promote":
+        return _unready(record)
+    if record.stage not in (Stage.QUEUED, Stage.LOADING, Stage.SERVING):
         return "the roll-out is being completed: abort it instead"
     return ""
+
+
+def _unready(record: Record) -> str:
+    """Why a person's word cannot take the next step now: time and approval are theirs to give, evidence is not."""
+    if record.stage is not Stage.SERVING:
+        return f"the roll-out is {record.stage.value}: there is no step to take"
+    holds = [hold for hold in record.holds if hold not in _LIFTED]
+    if holds:
+        return f"held: {', '.join(holds)}"
+    found = judge.verdict(record.book, record.config, gates(record))
+    match found:
+        case Safe():
+            return "" if record.confirmed else "not every router does what is intended yet"
+        case Open():
+            return f"not enough evidence: {found.name} log e {found.log_e:.2f} of {found.needed:.2f}"
+        case Harm():
+            return f"worse by {found.name}"
+        case Held():
+            return f"held: {found.reason}"
 
 
 # ---------------------------------------------------------------- facts
@@ -81,13 +109,27 @@ def _absorb(record: Record, event: Event) -> Record:
             return _after_counts(record, event)
         case Pairs():
             return _after_pairs(record, event)
+        case Baseline() if record.stable_quantiles_ms is None:
+            return replace(record, stable_quantiles_ms=event.quantiles_ms)
+        case Matured():
+            book = judge.with_matured(record.book, event.due, event.labelled, record.config)
+            after = replace(record, cursors=event.cursors, book=book)
+            return _held(after, Hold.NO_LABELS) if judge.uncovered(book, record.config) else after
+        case Calendar():
+            return _set(record, Hold.FROZEN, bool(event.window) and record.stage is Stage.SERVING)
+        case AliasMoved() if record.stage is Stage.SERVING:
+            return replace(_held(record, Hold.ALIAS_MOVED), reason=event.reason)
         case Drift() if record.stage is Stage.SERVING:
             held = _held(record, Hold.DRIFT)
             return replace(held, fresh_needed=record.book.pairs + FRESH_PAIRS, reason=event.reason)
         case Steer(action="pause") if not refusal(record, "pause"):
             return replace(_held(record, Hold.PAUSED), reason=f"paused: {event.reason}")
         case Steer(action="resume") if not refusal(record, "resume"):
-            return replace(_lifted(record, *_LIFTED), reason=f"resumed: {event.reason}")
+            return replace(_lifted(record, *_LIFTED), approved=True, reason=f"resumed: {event.reason}")
+        case Steer(action="promote") if not refusal(record, "promote"):
+            timers = replace(record.timers, hold_s=0.0)
+            waived = replace(_lifted(record, *_LIFTED), approved=True, timers=timers)
+            return replace(waived, reason=f"next step at a person's word: {event.reason}")
         case _:
             return record
 
@@ -109,7 +151,7 @@ def _after_time(record: Record, seconds: float) -> Record:
     after = replace(record, timers=timers)
     if serving and timers.quiet_s >= NO_DATA_S:
         after = _held(after, Hold.NO_DATA)
-    if serving and timers.unlabelled_s >= NO_LABELS_S and _gate(record) is Gate.ERRORS_AND_QUALITY:
+    if serving and timers.unlabelled_s >= NO_LABELS_S and "quality" in gates(record):
         after = _held(after, Hold.NO_LABELS)
     return after
 
@@ -127,7 +169,7 @@ def _after_observation(record: Record, reports: tuple[SplitReport, ...]) -> Reco
     current = [report for report in reports if report.epoch == record.epoch]
     serving = record.stage is Stage.SERVING
     after = _set(after, Hold.STABLE_DOWN, not reports or any(report.stable != record.stable for report in reports))
-    after = _set(after, Hold.FROZEN, serving and any(report.frozen for report in current))
+    after = _set(after, Hold.LEASE, serving and any(report.frozen for report in current))
     return _set(after, Hold.CANARY_DOWN, serving and any(not report.canary_ready for report in current))
 
 
@@ -141,21 +183,16 @@ def _does(report: SplitReport, split: TrafficSplit) -> bool:
 
 
 def _after_counts(record: Record, event: Counts) -> Record:
-    first, more = record.first_attempts, event.first_attempts
+    book = judge.with_counts(record.book, event.executions, record.config)
+    book = judge.with_keys(book, event.stable_keys, event.canary_keys, record.weight)
     after = replace(
-        record,
-        cursors=event.cursors,
-        book=judge.with_counts(record.book, event.executions, record.config),
-        first_attempts=Tally(
-            first.stable_n + more.stable_n,
-            first.stable_errors + more.stable_errors,
-            first.canary_n + more.canary_n,
-            first.canary_errors + more.canary_errors,
-        ),
+        record, cursors=event.cursors, book=book, first_attempts=record.first_attempts + event.first_attempts
     )
-    if event.executions.canary_n:
+    whole = event.executions.get("")
+    if whole is not None and whole.canary_n:
         after = _lifted(replace(after, timers=replace(after.timers, quiet_s=0.0)), Hold.NO_DATA)
-    return _set(after, Hold.BOTH_BAD, judge.both_bad(after.book, after.config))
+    after = _set(after, Hold.SAMPLE_RATIO, judge.skewed(book))
+    return _set(after, Hold.BOTH_BAD, judge.both_bad(book, record.config))
 
 
 def _after_pairs(record: Record, event: Pairs) -> Record:
@@ -164,7 +201,8 @@ def _after_pairs(record: Record, event: Pairs) -> Record:
         book = judge.with_pair(book, difference, record.config)
     after = replace(record, cursors=event.cursors, book=book)
     if event.differences:
-        after = _lifted(replace(after, timers=replace(after.timers, unlabelled_s=0.0)), Hold.NO_LABELS)
+        after = replace(after, timers=replace(after.timers, unlabelled_s=0.0))
+        after = _set(after, Hold.NO_LABELS, judge.uncovered(book, record.config))
     return _lifted(after, Hold.DRIFT) if book.pairs >= record.fresh_needed else after
 
 
@@ -190,7 +228,7 @@ def _decide(record: Record, event: Event) -> Record:
     match record.phase:
         case Phase.PREPARING:
             return _preparing(record, event)
-        case Phase.CANARY_10 | Phase.CANARY_50 | Phase.CANARY_100:
+        case Phase.TRIAL:
             return _on_trial(record, event)
         case Phase.ROLLING_BACK:
             return _rolling_back(record, event)
@@ -232,8 +270,8 @@ def _on_trial(record: Record, event: Event) -> Record:
     match event:
         case Steer(action="abort"):
             return _back(record, f"aborted: {event.reason}")
-        case Observed() if record.stage is Stage.SERVING and _breaker_open(record, event):
-            return _back(record, "a router's breaker opened: a run of failures of the canary")
+        case Observed() if record.stage is Stage.SERVING and (lost := _lost(record, event)):
+            return _back(record, lost)
         case Observed() if record.stage is Stage.SWAPPING and record.confirmed:
             return replace(record, stage=Stage.RELEASING)
         case Aliased() if record.stage is Stage.ALIASING:
@@ -247,7 +285,7 @@ def _on_trial(record: Record, event: Event) -> Record:
             reason = f"v{record.challenger} has replaced v{record.stable}: {_case(record)}"
             return replace(record, phase=Phase.PROMOTED, stage=Stage.OVER, reason=reason)
     if record.stage is not Stage.RELEASING and Hold.STABLE_DOWN not in record.holds:
-        found = judge.verdict(record.book, record.config, _gate(record))
+        found = judge.verdict(record.book, record.config, gates(record))
         if isinstance(found, Harm):
             return _back(record, f"worse by {found.name}: {_case(record)}")
     return _on_tick(record) if isinstance(event, Tick) else record
@@ -261,17 +299,19 @@ def _on_tick(record: Record) -> Record:
     if record.stage is not Stage.SERVING or Hold.STABLE_DOWN in record.holds:
         return record
     if timers.deadline_s <= 0:
-        return _back(record, f"not enough evidence within {config.deadline_s:g} s: {_waits_for(record)}")
+        return _back(record, f"not enough evidence within {config.deadline_s:g} s: {waits_for(record)}")
     if timers.down_s >= config.lease_s:
         return _back(record, f"the canary has not answered its probe for {config.lease_s:g} s")
     if record.holds or not record.confirmed or timers.hold_s > 0:
         return record
-    if not isinstance(judge.verdict(record.book, config, _gate(record)), Safe):
+    if not isinstance(judge.verdict(record.book, config, gates(record)), Safe):
         return record
-    place = STEPS.index(record.phase)
-    if place + 1 < len(STEPS):
-        return _risen(record, place + 1, _case(record))
-    return replace(record, stage=Stage.ALIASING, reason=f"certified: {_case(record)}")
+    last = record.place + 1 == len(config.steps)
+    if ("promote" if last else "rise") in config.approvals and not record.approved:
+        return replace(_held(record, Hold.AWAITING_APPROVAL), reason=f"waits for approval: {_case(record)}")
+    if last:
+        return replace(record, stage=Stage.ALIASING, reason=f"certified: {_case(record)}")
+    return _risen(record, record.place + 1, _case(record))
 
 
 def _rolling_back(record: Record, event: Event) -> Record:
@@ -306,8 +346,11 @@ def _promoted(record: Record, event: Event) -> Record:
 
 
 def _risen(record: Record, place: int, reason: str) -> Record:
-    timers = replace(record.timers, hold_s=record.config.hold_s[place], quiet_s=0.0, unlabelled_s=0.0)
-    risen = replace(record, phase=STEPS[place], stage=Stage.SERVING, weight=record.config.steps[place], timers=timers)
+    config = record.config
+    timers = replace(record.timers, hold_s=config.hold_s[place], quiet_s=0.0, unlabelled_s=0.0)
+    book = judge.without_keys(record.book)
+    risen = replace(record, phase=Phase.TRIAL, stage=Stage.SERVING, place=place, weight=config.steps[place], book=book)
+    risen = _lifted(replace(risen, timers=timers, approved=False), Hold.SAMPLE_RATIO)
     return _new_epoch(risen, reason)
 
 
@@ -333,31 +376,22 @@ def _may_begin(record: Record) -> bool:
     return record.stage is Stage.LOADING and not record.holds and record.observed_weight is not None
 
 
-def _gate(record: Record) -> Gate:
-    return Gate.ERRORS if record.phase is Phase.CANARY_10 else Gate.ERRORS_AND_QUALITY
-
-
-def _breaker_open(record: Record, event: Observed) -> bool:
-    return any(report.breaker_open and report.epoch == record.epoch for report in event.reports)
+def _lost(record: Record, event: Observed) -> str:
+    """Why the canary cannot go on, as routers see it; empty: it can."""
+    current = [report for report in event.reports if report.epoch == record.epoch]
+    if any(report.breaker_open for report in current):
+        return "a router's breaker opened: the canary failed too often"
+    if any(report.canary_gone for report in current):
+        return "the canary's process is gone"
+    return ""
 
 
 def _case(record: Record) -> str:
     """The evidence in one line."""
     parts = []
     for line in judge.lines(record.book, record.config):
-        kind, name = line.name.split(":")
-        if kind == "safety" and line.estimate is not None:
-            unit = "error rate" if name == "errors" else "difference of |log error|"
+        kind, _, gate = line.name.partition(":")
+        if kind == "safety" and line.estimate is not None and not gate.endswith("_ratio"):
+            unit = "error rate" if gate == "errors" else "difference of |log error|"
             parts.append(f"{unit} {line.estimate:+.4f} (n {line.n}, log e {line.log_e:.2f} of {line.needed:.2f})")
     return "; ".join(parts) or "nothing was executed yet"
-
-
-def _waits_for(record: Record) -> str:
-    found = judge.verdict(record.book, record.config, _gate(record))
-    match found:
-        case Open():
-            return f"{found.name} log e {found.log_e:.2f} of {found.needed:.2f} needed"
-        case Held():
-            return str(found.reason)
-        case _:
-            return ", ".join(record.holds) or "routers did not confirm the split"

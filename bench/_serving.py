@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from core.artifacts import ArtifactStore
-from core.clock import ManualClock, SystemClock
+from core.clock import Clock, ManualClock, SystemClock
 from core.ingest.importer import import_path
 from core.schemas.models import Lineage, NewVersion, Signature
 from core.schemas.predictions import ENGAGEMENT, TARGETS
@@ -30,7 +30,7 @@ class Stage:
 
     database: Database
     artifacts: ArtifactStore
-    clock: ManualClock
+    clock: Clock
     posts: tuple[tuple[str, int], ...]
 
     def split(self, epoch: int, stable: int, canary: int | None = None, weight: float = 0.0) -> TrafficSplit:
@@ -39,13 +39,16 @@ class Stage:
 
 
 @contextmanager
-def stage(data: Path | None, versions: int = 3) -> Iterator[Stage]:
-    """Import a bundle (simulated channels, unless one is given) and register untrained networks of the usual size."""
+def stage(data: Path | None, seeds: Sequence[int] = (1, 2, 3), channels: int = 12) -> Iterator[Stage]:
+    """Import a bundle (simulated channels, unless one is given) and register untrained networks of the usual size.
+
+    seeds: one version each; the same seed gives the same weights.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         home = Path(folder)
         database = Database(f"sqlite:///{home / 'bench.db'}")
         migrate.upgrade(database)
-        import_path(data or _simulated(home / "bundle"), database, clock=SystemClock())
+        import_path(data or _simulated(home / "bundle", channels), database, clock=SystemClock())
         store, posts, last = ChannelStore(database), [], 0
         for channel in store.channels():
             history = store.history(channel)
@@ -53,20 +56,20 @@ def stage(data: Path | None, versions: int = 3) -> Iterator[Stage]:
                 last = max(last, int(history.reading_ts.max()))
                 posts += [(channel.name, int(post)) for post in history.post_ids[-80:-20]]
         made = Stage(database, ArtifactStore(str(home / "artifacts")), ManualClock(time=last), tuple(posts))
-        for number in range(1, versions + 1):
-            _register(made, number)
+        for number, seed in enumerate(seeds, start=1):
+            _register(made, number, seed)
         yield made
         database.dispose()
 
 
-def _simulated(folder: Path) -> Path:
+def _simulated(folder: Path, channels: int) -> Path:
     from core.ingest.simulator import SimulatorConfig, simulate
 
-    simulate(SimulatorConfig(), folder)
+    simulate(SimulatorConfig(channels=channels), folder)
     return folder
 
 
-def _register(made: Stage, number: int) -> None:
+def _register(made: Stage, number: int, seed: int) -> None:
     import torch
 
     from training.calibration import Calibration
@@ -75,7 +78,7 @@ def _register(made: Stage, number: int) -> None:
     from training.network import EngagementNet
 
     hidden, signature = (64, 64), Signature(FEATURES, TARGETS, SCHEMA)
-    net = EngagementNet(len(FEATURES), len(TARGETS), hidden, torch.Generator().manual_seed(number)).eval()
+    net = EngagementNet(len(FEATURES), len(TARGETS), hidden, torch.Generator().manual_seed(seed)).eval()
     golden = np.random.default_rng(number).normal(size=(4, len(FEATURES))).astype(np.float32)
     files = EngagementModel(net, signature, Calibration.none(), hidden).to_artifact(golden)
     lineage = Lineage(None, 0, 0, 0, "0" * 64, "bench", number, "batch")

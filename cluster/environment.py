@@ -92,7 +92,9 @@ def of_settings(settings: Settings) -> dict[str, str]:
             if value is not None:
                 env[name.upper()] = value.get_secret_value()
         elif name == "rollout":
-            env |= {f"ANALYTICBOT_ROLLOUT__{k.upper()}": json.dumps(v) for k, v in value.model_dump().items()}
+            env |= {f"ANALYTICBOT_ROLLOUT__{k.upper()}": json.dumps(v) for k, v in value.fields().items()}
+            if value.webhook is not None:
+                env["ANALYTICBOT_ROLLOUT__WEBHOOK"] = value.webhook.get_secret_value()
         elif value is not None:
             env[f"ANALYTICBOT_{name.upper()}"] = str(value).lower() if isinstance(value, bool) else str(value)
     return env

@@ -121,7 +121,12 @@ class Proxies:
 def _versioning(wiring: Wiring, _name: str, _shard: int) -> tuple[type[Any], dict[str, Any]]:
     from actors.adaptive_learning.versioning.actor import Versioning
 
-    return Versioning, {"database": wiring.database, "clock": wiring.clock}
+    return Versioning, {
+        "database": wiring.database,
+        "clock": wiring.clock,
+        "artifacts": wiring.artifacts,
+        "tenant": wiring.settings.tenant,
+    }
 
 
 def _feedback(wiring: Wiring, _name: str, _shard: int) -> tuple[type[Any], dict[str, Any]]:

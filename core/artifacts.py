@@ -54,14 +54,37 @@ class ArtifactStore:
 
     def exists(self, address: str) -> bool:
         """Whether something is stored under an address (`get` says whether it is whole)."""
-        path = self._path(address)
-        if self._local:
-            return Path(path).is_file()
-        from pyarrow.fs import FileType
+        return self.size(address) is not None
 
+    def size(self, address: str) -> int | None:
+        """Bytes that an artifact takes in the store; None: there is none."""
+        path = self._path(address)
         with _storage(self.url):
+            if self._local:
+                return Path(path).stat().st_size if Path(path).is_file() else None
+            from pyarrow.fs import FileType
+
             system, root = self._remote()
-            return bool(system.get_file_info(f"{root}/{path}").type == FileType.File)
+            info = system.get_file_info(f"{root}/{path}")
+            return int(info.size) if info.type == FileType.File else None
+
+    def delete(self, address: str) -> int:
+        """Remove an artifact for good and return the bytes that it took; 0 where there is none (any more).
+
+        Whether somebody still needs it is the caller's question. Raises StorageBroken when the store refuses.
+        """
+        freed = self.size(address)
+        if freed is None:
+            return 0
+        path = self._path(address)
+        with _storage(self.url):
+            if self._local:
+                Path(path).unlink(missing_ok=True)
+                _sync(Path(path).parent)
+            else:
+                system, root = self._remote()
+                system.delete_file(f"{root}/{path}")
+        return freed
 
     def _intact(self, address: str) -> bool:
         try:
@@ -157,11 +180,15 @@ def _write_local(path: Path, blob: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)
 
 
 @contextlib.contextmanager

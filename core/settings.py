@@ -3,31 +3,78 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.schemas.rollouts import GATES, GUARDS, Approval, RolloutConfig, configured
 
 Profile = Literal["laptop", "server", "gpu", "cluster"]
 
 
-class RolloutDefaults(BaseSettings):
+#: What a roll-out does where nothing else is said; the defaults below are its own.
+_USUAL = RolloutConfig()
+
+
+class RolloutDefaults(BaseModel):
     """How a new model version is put into service, unless a roll-out says otherwise."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: tuple[float, ...] = Field((0.10, 0.50, 1.0), description="traffic shares of the challenger")
-    hold_s: tuple[float, ...] = Field((120.0, 240.0, 240.0), description="least time at each step, seconds")
-    deadline_s: float = Field(
-        14 * 86400.0, description="without enough evidence by then: back to stable (outcomes take a day to come)"
+    steps: tuple[float, ...] = Field(
+        _USUAL.steps, description="traffic shares of the challenger, rising to 1; a first 0 scores in the background"
     )
-    alpha: float = Field(0.05, description="chance of rolling back a healthy version, per roll-out")
-    beta: float = Field(0.05, description="chance of promoting a version worse than the margin")
-    error_slo: float = Field(0.01, description="error rate that the challenger must be shown to be under (10 → 50)")
-    quality_margin: float = Field(0.05, description="allowed rise of the mean |log error|, natural log units")
-    quality_clip: float = Field(0.5, description="|log error| differences are clipped here (scales the evidence)")
-    lease_s: float = Field(30.0, description="a split that the controller does not renew is frozen after this")
-    abandon_s: float = Field(300.0, description="... and goes back to stable after this")
+    hold_s: tuple[float, ...] = Field(_USUAL.hold_s, description="least time at each step, seconds")
+    gates: tuple[tuple[str, ...], ...] = Field(
+        _USUAL.gates, description=f"evidence that each step asks for before the next, of {', '.join(GATES)}"
+    )
+    guards: tuple[str, ...] = Field(_USUAL.guards, description=f"what may condemn, of {', '.join(GUARDS)}")
+    by_known_age: bool = Field(_USUAL.by_known_age, description="watch every count for each known age too")
+    approvals: tuple[Approval, ...] = Field(
+        _USUAL.approvals, description="where a person's word is needed: before the first share, any rise, the end"
+    )
+    freeze: tuple[str, ...] = Field(
+        _USUAL.freeze, description="weekly windows without a rise, like 'Fri 16:00 - Mon 08:00 Europe/Berlin'"
+    )
+    deadline_s: float = Field(
+        _USUAL.deadline_s, description="without enough evidence by then: back to stable (outcomes take a day to come)"
+    )
+    alpha: float = Field(_USUAL.alpha, description="chance of rolling back a healthy version, per roll-out")
+    beta: float = Field(_USUAL.beta, description="chance of promoting a version worse than the margin")
+    error_slo: float = Field(
+        _USUAL.error_slo, description="error rate that the challenger must be shown to be under (10 → 50)"
+    )
+    latency_tolerance: float = Field(
+        _USUAL.latency_tolerance, description="slower than stable's quantile by this share of it is not slow yet"
+    )
+    latency_floor_ms: float = Field(_USUAL.latency_floor_ms, description="... nor is slower by this many milliseconds")
+    latency_ratio: float = Field(
+        _USUAL.latency_ratio, description="slow answers may come this many times as often as stable's"
+    )
+    quality_margin: float = Field(
+        _USUAL.quality_margin, description="allowed rise of the mean |log error|, natural log units"
+    )
+    quality_clip: float = Field(
+        _USUAL.quality_clip, description="|log error| differences are clipped here (scales the evidence)"
+    )
+    label_coverage: float = Field(
+        _USUAL.label_coverage, description="of matured posts at least this share must get an outcome, or it holds"
+    )
+    lease_s: float = Field(
+        _USUAL.lease_s, description="a split that the controller does not renew is frozen after this"
+    )
+    abandon_s: float = Field(_USUAL.abandon_s, description="... and goes back to stable after this")
+    prepare_s: float = Field(_USUAL.prepare_s, description="the challenger must be loaded and answer by then")
+    webhook: SecretStr | None = Field(None, description="roll-out notices are posted here; unset: only logged")
+
+    def fields(self) -> dict[str, Any]:
+        """As fields of RolloutConfig, for `configured`: all but where notices go."""
+        return self.model_dump(exclude={"webhook"})
+
+    def config(self) -> RolloutConfig:
+        """The configuration of a roll-out that says nothing itself."""
+        return configured(self.fields(), {})
 
 
 class Settings(BaseSettings):

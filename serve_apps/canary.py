@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,9 +33,11 @@ class Canary:
 
     def score(
         self, vectors: NDArray[np.float32], bases: Mapping[Target, NDArray[np.float64]]
-    ) -> dict[Target, NDArray[np.float64]]:
-        """Views at the 10, 50 and 90 % quantiles: rows x 3 for each target."""
-        return self._model.predict(vectors, bases)
+    ) -> tuple[dict[Target, NDArray[np.float64]], float]:
+        """Views at the 10, 50 and 90 % quantiles, rows x 3 for each target; and the milliseconds that took."""
+        begun = time.perf_counter()
+        scores = self._model.predict(vectors, bases)
+        return scores, (time.perf_counter() - begun) * 1000
 
     def served_version(self) -> int:
         """The version that this process serves."""
@@ -62,6 +65,7 @@ class CanaryFactory:
     artifacts: ArtifactStore
     device: str = "cpu"
     actor_options: dict[str, Any] = field(default_factory=lambda: {"num_cpus": 0.25})
+    replica: type[Canary] = Canary
 
     def __call__(self, model: str, version: int) -> Application:
         """The application, to be run under `canary_name(model, version)` without a route."""
@@ -75,7 +79,7 @@ class CanaryFactory:
             graceful_shutdown_wait_loop_s=0.1,
             graceful_shutdown_timeout_s=5.0,
             max_constructor_retry_count=2,
-        )(Canary)
+        )(self.replica)
         loader = ModelLoader(self.database, self.artifacts, model, self.device)
         application: Application = deployment.bind(loader, version)
         return application

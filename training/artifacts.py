@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 from core.artifacts import ArtifactStore
-from core.errors import AnalyticBotError, ArtifactCorrupt, Refused
+from core.codec import from_plain
+from core.errors import AnalyticBotError, ArtifactCorrupt, InvalidInput, Refused
 from core.schemas.models import Signature
 from core.schemas.predictions import TARGETS
 from training.features import FEATURES, SCHEMA
-from training.model import EngagementModel
+from training.model import HEADER, EngagementModel
 
 
 def load_model(store: ArtifactStore, sha256: str, device: str = "cpu") -> EngagementModel:
@@ -25,6 +29,14 @@ def load_model(store: ArtifactStore, sha256: str, device: str = "cpu") -> Engage
     except Refused as error:
         raise _named(error, sha256) from error
     return model
+
+
+def stored_signature(files: Mapping[str, bytes]) -> Signature:
+    """The input that an artifact says it was trained for, read without loading its network; ArtifactCorrupt."""
+    try:
+        return from_plain(Signature, json.loads(files[HEADER])["signature"])
+    except (KeyError, ValueError, InvalidInput) as error:
+        raise ArtifactCorrupt(f"{HEADER} does not say what the model was trained for") from error
 
 
 def check_signature(signature: Signature) -> None:

@@ -104,11 +104,13 @@ class Split:
     moment: int
 
 
-def build(histories: Sequence[ChannelHistory], until: int, *, only: Sequence[Mask] | None = None) -> Dataset:
+def build(
+    histories: Sequence[ChannelHistory], until: int, *, only: Sequence[Mask] | None = None, least: int = LEAST_POSTS
+) -> Dataset:
     """Rows of every post and known age whose target was measured by `until`; nothing known later is used.
 
     only: for each history the posts to make rows of (the others still make the levels). Posts of an album count once.
-    Raises NoData without any post, InsufficientData below LEAST_POSTS posts with a measured target.
+    Raises NoData without any post, InsufficientData below `least` posts with a measured target.
     """
     parts, posts = [], 0
     for number, history in enumerate(histories):
@@ -117,8 +119,8 @@ def build(histories: Sequence[ChannelHistory], until: int, *, only: Sequence[Mas
     if posts == 0:
         raise NoData("no posts are stored: import a channel first")
     data = _stack(parts)
-    if data.n_posts < LEAST_POSTS:
-        raise InsufficientData("too few posts with measured views to learn from", needed=LEAST_POSTS, have=data.n_posts)
+    if data.n_posts < least:
+        raise InsufficientData("too few posts with measured views to learn from", needed=least, have=data.n_posts)
     return data
 
 

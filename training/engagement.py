@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -119,15 +119,17 @@ def finish(prepared: Prepared, result: LoopResult) -> Trained:
     judged = _model(prepared, result, result.judged)
     final = _model(prepared, result, result.final)
     holdout = prepared.split.after
-    predicted = _logs(judged, holdout)
+    predicted = log_quantiles(judged, holdout)
     forecasts = {
         "model": predicted,
         "rolling_median": rolling_median(holdout),
         "gradient_boosting": gradient_boosting(prepared.split.before, holdout, prepared.seed),
     }
     if prepared.champion is not None:
-        forecasts["champion"] = _logs(prepared.champion.model, holdout)
-    evaluation = evaluate(holdout, forecasts, compared=prepared.compared, margin=MARGIN, seed=prepared.seed)
+        forecasts["champion"] = log_quantiles(prepared.champion.model, holdout)
+    evaluation = _noted(
+        evaluate(holdout, forecasts, compared=prepared.compared, margin=MARGIN, seed=prepared.seed), prepared.champion
+    )
     reference = make_reference(prepared.data, holdout, predicted, prepared.seed)
     golden = prepared.data.x[np.linspace(0, len(prepared.data) - 1, _GOLDEN_ROWS).astype(int)]
     return Trained(
@@ -149,20 +151,20 @@ def _part(data: Dataset, champion: Incumbent | None) -> tuple[Split, Mask]:
     split = split_share(data)
     if champion is None:
         return split, np.ones(len(split.after), dtype=bool)
-    new = _news(data, champion.data_until)
+    new = newer_rows(data, champion.data_until)
     if not new.any():
         return split, np.zeros(len(split.after), dtype=bool)
     times = data.published_at[new]
     for moment in (int(np.median(times)), int(times.min())):
         candidate = split_at(data, max(split.moment, moment))
-        compared = _news(candidate.after, champion.data_until)
+        compared = newer_rows(candidate.after, champion.data_until)
         if candidate.after.take(compared).n_posts >= LEAST_COMPARED:
             break
     return candidate, compared
 
 
-def _news(rows: Dataset, known_until: int) -> Mask:
-    """Rows all of whose outcomes were measured later."""
+def newer_rows(rows: Dataset, known_until: int) -> Mask:
+    """Rows all of whose outcomes were measured later (n): a version trained at that moment has learned from none."""
     known = np.where(np.isfinite(rows.residual), rows.known_at, np.iinfo(np.int64).max)
     later: Mask = known.min(axis=1, initial=np.iinfo(np.int64).max) > known_until
     return later
@@ -174,7 +176,15 @@ def _model(prepared: Prepared, result: LoopResult, state: bytes) -> EngagementMo
     return model_of(state, signature, result.calibration, prepared.plan.params.hidden, notes)
 
 
-def _logs(model: EngagementModel, rows: Dataset) -> Floats:
+def _noted(evaluation: Evaluation, champion: Incumbent | None) -> Evaluation:
+    """With the version that the champion's side of the comparison was."""
+    versus = evaluation.versus_champion
+    if versus is None or champion is None:
+        return evaluation
+    return replace(evaluation, versus_champion=replace(versus, against=champion.version))
+
+
+def log_quantiles(model: EngagementModel, rows: Dataset) -> Floats:
     """Predicted quantiles as natural logarithms (n x T x 3); NaN for a target that the model does not name."""
     logs = rows.base[:, :, None] + model.residuals(rows.x)
     logs[:, [t not in model.signature.targets for t in TARGETS]] = np.nan

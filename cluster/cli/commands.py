@@ -14,6 +14,7 @@ from cluster.cli import (
     lifecycle,
     model_commands,
     rollout_commands,
+    version_commands,
 )
 
 app = typer.Typer(
@@ -38,11 +39,11 @@ app.command()(channel_commands.anomalies)
 app.command()(channel_commands.predict)
 app.command()(model_commands.train)
 app.command()(model_commands.tune)
-app.command()(model_commands.models)
 app.command()(model_commands.workflows)
 app.command()(model_commands.drift)
 app.command()(demo_command.demo)
 app.add_typer(data_commands.db, name="db")
+app.add_typer(version_commands.models, name="models")
 app.add_typer(rollout_commands.rollout, name="rollout")
 app.add_typer(job_commands.jobs, name="jobs")
 app.add_typer(key_commands.keys, name="keys")

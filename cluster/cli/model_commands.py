@@ -1,4 +1,4 @@
-"""train, tune, models, workflows, drift: asked of the running service."""
+"""train, tune, workflows, drift: asked of the running service."""
 
 from __future__ import annotations
 
@@ -72,45 +72,17 @@ def _show_task(task: TrainingTask) -> None:
     else:
         out.print(f"version {result.version} in {result.seconds:.1f} s")
         if result.evaluation is not None:
-            _show_scores(result.evaluation.scores)
+            show_scores(result.evaluation.scores)
 
 
-def _show_scores(scores: dict[str, tuple[Score, ...]]) -> None:
+def show_scores(scores: dict[str, tuple[Score, ...]]) -> None:
+    """Errors of every forecaster on the holdout, slice by slice."""
     rows = [
         (name, s.target, f"{s.known_age_h} h", s.n, f"{s.mae_log:.3f}", f"{s.mae_log_low:.3f} .. {s.mae_log_high:.3f}")
         for name, found in scores.items()
         for s in found
     ]
     table("mean |log error| on held-out posts", ("forecaster", "target", "known age", "n", "error", "95 %"), rows)
-
-
-def models(
-    model: Annotated[str, typer.Argument(help="name of the model")] = ENGAGEMENT,
-    version: Annotated[int | None, typer.Option(min=1, help="one version in full")] = None,
-    json: AsJson = False,
-) -> None:
-    """Versions, what they learned from, and which is in service."""
-    with connect(settings=settings()) as bot:
-        view = bot.models[model]
-        if version is not None:
-            found, metrics = view.version(version), view.metrics(version)
-            if json:
-                show_json({"version": found, "in_service": metrics})
-                return
-            console().print(f"{model} v{version}: {found.lineage}; in service: {metrics.requests:,} requests")
-            _show_scores(found.metrics.scores if found.metrics else {})
-            return
-        versions = view.versions()
-    if json:
-        show_json(versions)
-        return
-    rows = [
-        (v.version, ", ".join(v.aliases), v.lineage.strategy, v.lineage.rows, when(v.created_at), v.sha256[:12])
-        for v in versions
-    ]
-    table(None, ("version", "in service as", "strategy", "rows", "made", "artifact"), rows)
-    if not rows:
-        console().print("no version yet: analyticbot train")
 
 
 def workflows(

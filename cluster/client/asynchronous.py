@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
 
 from cluster.client import calls
-from cluster.client.calls import Readiness
+from cluster.client.calls import Action, Readiness
 from cluster.client.transport import AsyncSender, Connection
 from core.schemas.analytics import AnomalyFinding, DataStatus, Overview, PostRow, SeriesPoint
 from core.schemas.channels import Channel, PostDraft
@@ -14,7 +14,18 @@ from core.schemas.health import Health
 from core.schemas.models import Alias, AliasChange, ModelVersion, TrainingTask
 from core.schemas.monitoring import DriftReport, VersionMetrics
 from core.schemas.predictions import ENGAGEMENT, FeedbackAck, FeedbackItem, Prediction, SettledPrediction
-from core.schemas.rollouts import RolloutEvent, RolloutStatus, SplitReport
+from core.schemas.rollouts import (
+    Explanation,
+    Replayed,
+    RolloutEvent,
+    RolloutPlan,
+    RolloutStatus,
+    SplitReport,
+    Strategy,
+    TrafficFigures,
+    WhenBusy,
+)
+from core.schemas.versions import ArtifactCheck, Comparison, Deployment, PruneReport
 from core.schemas.workflows import Workflow
 
 
@@ -108,6 +119,22 @@ class AsyncModels:
         """Every change of every alias, newest first."""
         return await self._send(calls.history(self.model))
 
+    async def deployment(self) -> Deployment:
+        """Which versions are in charge, since when, by whom and why, and what routers are told."""
+        return await self._send(calls.deployment(self.model))
+
+    async def verify(self, number: int) -> ArtifactCheck:
+        """Check that a version may be put into service; NotFound, ArtifactCorrupt or Refused says why not."""
+        return await self._send(calls.verify(self.model, number))
+
+    async def compare(self, first: int, second: int) -> Comparison:
+        """The second version against the first on the same posts; Refused where there are none."""
+        return await self._send(calls.compare(self.model, first, second))
+
+    async def prune(self, keep: int, *, dry_run: bool = False) -> PruneReport:
+        """Give up old versions that nobody uses, the newest `keep` excepted; says what stays and why."""
+        return await self._send(calls.prune(self.model, keep, dry_run))
+
     async def traffic(self) -> SplitReport:
         """What one router really serves now."""
         return await self._send(calls.traffic(self.model))
@@ -156,11 +183,32 @@ class AsyncRollouts:
         """Newest first."""
         return await self._send(calls.rollouts(model))
 
+    async def plan(
+        self,
+        *,
+        model: str = ENGAGEMENT,
+        strategy: Strategy | None = None,
+        assumed: TrafficFigures | None = None,
+        **config: Any,
+    ) -> RolloutPlan:
+        """How long each step would need at the traffic measured, or assumed; config: as for `start`."""
+        return await self._send(calls.plan_rollout(model, strategy, assumed, config))
+
     async def start(
-        self, number: int, *, model: str = ENGAGEMENT, key: str | None = None, **config: Any
+        self,
+        number: int,
+        *,
+        model: str = ENGAGEMENT,
+        strategy: Strategy | None = None,
+        when_busy: WhenBusy = "queue",
+        key: str | None = None,
+        **config: Any,
     ) -> RolloutStatus:
-        """Put a version on trial; config: fields of RolloutConfig, the settings' where left out."""
-        return await self._send(calls.start_rollout(model, number, config, key))
+        """Put a version on trial; config: fields of RolloutConfig, the strategy's and settings' where left out.
+
+        InvalidInput names the field that cannot work; Refused says what stands against it.
+        """
+        return await self._send(calls.start_rollout(model, number, strategy, when_busy, config, key))
 
     async def get(self, rollout_id: str) -> RolloutStatus:
         """Phase, weight, holds and evidence."""
@@ -170,8 +218,32 @@ class AsyncRollouts:
         """The audit log, oldest first."""
         return await self._send(calls.rollout_events(rollout_id))
 
-    async def steer(self, rollout_id: str, action: Literal["pause", "resume", "abort"], reason: str) -> RolloutStatus:
-        """Step in, and say why; Refused when the phase does not allow it."""
+    async def replay(self, rollout_id: str, *, strategy: Strategy | None = None, **config: Any) -> Replayed:
+        """The log stepped through again: bit for bit, or with some settings laid over the roll-out's own."""
+        return await self._send(calls.replay_rollout(rollout_id, strategy, config))
+
+    async def explain(self, rollout_id: str) -> Explanation:
+        """Why it stands where it stands, from the verified log."""
+        return await self._send(calls.explain_rollout(rollout_id))
+
+    async def pause(self, rollout_id: str, reason: str) -> RolloutStatus:
+        """Keep the weight as it is."""
+        return await self.steer(rollout_id, "pause", reason)
+
+    async def resume(self, rollout_id: str, reason: str) -> RolloutStatus:
+        """Go on; where a person's word is awaited, this is it."""
+        return await self.steer(rollout_id, "resume", reason)
+
+    async def promote(self, rollout_id: str, reason: str) -> RolloutStatus:
+        """Take the next step without waiting out its time; Refused while the evidence is short."""
+        return await self.steer(rollout_id, "promote", reason)
+
+    async def abort(self, rollout_id: str, reason: str) -> RolloutStatus:
+        """Back to the stable version."""
+        return await self.steer(rollout_id, "abort", reason)
+
+    async def steer(self, rollout_id: str, action: Action, reason: str) -> RolloutStatus:
+        """Step in, and say why; Refused when the phase or the evidence does not allow it."""
         return await self._send(calls.steer(rollout_id, action, reason))
 
 

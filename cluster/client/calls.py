@@ -14,11 +14,25 @@ from core.schemas.health import Health
 from core.schemas.models import Alias, AliasChange, ModelVersion, TrainingTask
 from core.schemas.monitoring import DriftReport, VersionMetrics
 from core.schemas.predictions import FeedbackAck, FeedbackItem, Prediction, SettledPrediction
-from core.schemas.rollouts import RolloutEvent, RolloutStatus, SplitReport
+from core.schemas.rollouts import (
+    Explanation,
+    Replayed,
+    RolloutEvent,
+    RolloutPlan,
+    RolloutStatus,
+    SplitReport,
+    Strategy,
+    TrafficFigures,
+    WhenBusy,
+)
+from core.schemas.versions import ArtifactCheck, Comparison, Deployment, PruneReport
 from core.schemas.workflows import Workflow
 from core.store.ids import new_id
 
 T = TypeVar("T")
+Action = Literal["pause", "resume", "promote", "abort"]
+#: figures that a plan may assume; the others say how they were measured
+ASSUMED = ("requests_per_s", "error_rate", "pairs_per_day", "pair_sd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +207,26 @@ def history(model: str) -> Call[tuple[AliasChange, ...]]:
     return _get(tuple[AliasChange, ...], f"/v1/models/{_name(model)}/history")
 
 
+def deployment(model: str) -> Call[Deployment]:
+    """Versions in charge."""
+    return _get(Deployment, f"/v1/models/{_name(model)}/deployment")
+
+
+def verify(model: str, number: int) -> Call[ArtifactCheck]:
+    """Check an artifact."""
+    return _get(ArtifactCheck, f"/v1/models/{_name(model)}/versions/{number}/verify")
+
+
+def compare(model: str, first: int, second: int) -> Call[Comparison]:
+    """One version against another."""
+    return _get(Comparison, f"/v1/models/{_name(model)}/compare", first=first, second=second)
+
+
+def prune(model: str, keep: int, dry_run: bool) -> Call[PruneReport]:
+    """Give up old versions."""
+    return _post(PruneReport, f"/v1/models/{_name(model)}/prune", {"keep": keep, "dry_run": dry_run})
+
+
 def traffic(model: str) -> Call[SplitReport]:
     """What a router serves."""
     return _get(SplitReport, f"/v1/models/{_name(model)}/traffic")
@@ -236,9 +270,28 @@ def rollouts(model: str) -> Call[tuple[RolloutStatus, ...]]:
     return _get(tuple[RolloutStatus, ...], "/v1/rollouts", model=model)
 
 
-def start_rollout(model: str, number: int, config: Mapping[str, Any], key: str | None) -> Call[RolloutStatus]:
+def start_rollout(
+    model: str,
+    number: int,
+    strategy: Strategy | None,
+    when_busy: WhenBusy,
+    config: Mapping[str, Any],
+    key: str | None,
+) -> Call[RolloutStatus]:
     """Put a version on trial."""
-    return _post(RolloutStatus, "/v1/rollouts", {"model": model, "version": number, **config}, key)
+    body = {"model": model, "version": number, "when_busy": when_busy, **_config(strategy, config)}
+    return _post(RolloutStatus, "/v1/rollouts", body, key)
+
+
+def plan_rollout(
+    model: str, strategy: Strategy | None, assumed: TrafficFigures | None, config: Mapping[str, Any]
+) -> Call[RolloutPlan]:
+    """How long a trial would take; asking changes nothing."""
+    body = {"model": model, **_config(strategy, config)}
+    if assumed is not None:
+        figures = to_plain(assumed)
+        body["assumed"] = {name: figures[name] for name in ASSUMED}
+    return _post(RolloutPlan, "/v1/rollouts/plan", body)
 
 
 def rollout(rollout_id: str) -> Call[RolloutStatus]:
@@ -251,9 +304,23 @@ def rollout_events(rollout_id: str) -> Call[tuple[RolloutEvent, ...]]:
     return _get(tuple[RolloutEvent, ...], f"/v1/rollouts/{_name(rollout_id)}/events")
 
 
-def steer(rollout_id: str, action: Literal["pause", "resume", "abort"], reason: str) -> Call[RolloutStatus]:
+def replay_rollout(rollout_id: str, strategy: Strategy | None, config: Mapping[str, Any]) -> Call[Replayed]:
+    """Its log stepped through again."""
+    return _post(Replayed, f"/v1/rollouts/{_name(rollout_id)}/replay", _config(strategy, config))
+
+
+def explain_rollout(rollout_id: str) -> Call[Explanation]:
+    """Why it stands where it stands."""
+    return _get(Explanation, f"/v1/rollouts/{_name(rollout_id)}/explain")
+
+
+def steer(rollout_id: str, action: Action, reason: str) -> Call[RolloutStatus]:
     """Step in."""
     return _post(RolloutStatus, f"/v1/rollouts/{_name(rollout_id)}/{action}", {"reason": reason})
+
+
+def _config(strategy: Strategy | None, config: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(config) if strategy is None else {"strategy": strategy, **config}
 
 
 def workflows(model: str) -> Call[tuple[Workflow, ...]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from cluster.client import calls
-from cluster.client.calls import Readiness
+from cluster.client.calls import Action, Readiness
 from cluster.client.transport import Connection, Sender
 from core.schemas.analytics import AnomalyFinding, DataStatus, Overview, PostRow, SeriesPoint
 from core.schemas.channels import Channel, PostDraft
@@ -14,7 +14,18 @@ from core.schemas.health import Health
 from core.schemas.models import Alias, AliasChange, ModelVersion, TrainingTask
 from core.schemas.monitoring import DriftReport, VersionMetrics
 from core.schemas.predictions import ENGAGEMENT, FeedbackAck, FeedbackItem, Prediction, SettledPrediction
-from core.schemas.rollouts import RolloutEvent, RolloutStatus, SplitReport
+from core.schemas.rollouts import (
+    Explanation,
+    Replayed,
+    RolloutEvent,
+    RolloutPlan,
+    RolloutStatus,
+    SplitReport,
+    Strategy,
+    TrafficFigures,
+    WhenBusy,
+)
+from core.schemas.versions import ArtifactCheck, Comparison, Deployment, PruneReport
 from core.schemas.workflows import Workflow
 from core.settings import Settings
 
@@ -109,6 +120,22 @@ class Models:
         """Every change of every alias, newest first."""
         return self._send(calls.history(self.model))
 
+    def deployment(self) -> Deployment:
+        """Which versions are in charge, since when, by whom and why, and what routers are told."""
+        return self._send(calls.deployment(self.model))
+
+    def verify(self, number: int) -> ArtifactCheck:
+        """Check that a version may be put into service; NotFound, ArtifactCorrupt or Refused says why not."""
+        return self._send(calls.verify(self.model, number))
+
+    def compare(self, first: int, second: int) -> Comparison:
+        """The second version against the first on the same posts; Refused where there are none."""
+        return self._send(calls.compare(self.model, first, second))
+
+    def prune(self, keep: int, *, dry_run: bool = False) -> PruneReport:
+        """Give up old versions that nobody uses, the newest `keep` excepted; says what stays and why."""
+        return self._send(calls.prune(self.model, keep, dry_run))
+
     def traffic(self) -> SplitReport:
         """What one router really serves now."""
         return self._send(calls.traffic(self.model))
@@ -157,9 +184,32 @@ class Rollouts:
         """Newest first."""
         return self._send(calls.rollouts(model))
 
-    def start(self, number: int, *, model: str = ENGAGEMENT, key: str | None = None, **config: Any) -> RolloutStatus:
-        """Put a version on trial; config: fields of RolloutConfig, the settings' where left out."""
-        return self._send(calls.start_rollout(model, number, config, key))
+    def plan(
+        self,
+        *,
+        model: str = ENGAGEMENT,
+        strategy: Strategy | None = None,
+        assumed: TrafficFigures | None = None,
+        **config: Any,
+    ) -> RolloutPlan:
+        """How long each step would need at the traffic measured, or assumed; config: as for `start`."""
+        return self._send(calls.plan_rollout(model, strategy, assumed, config))
+
+    def start(
+        self,
+        number: int,
+        *,
+        model: str = ENGAGEMENT,
+        strategy: Strategy | None = None,
+        when_busy: WhenBusy = "queue",
+        key: str | None = None,
+        **config: Any,
+    ) -> RolloutStatus:
+        """Put a version on trial; config: fields of RolloutConfig, the strategy's and settings' where left out.
+
+        InvalidInput names the field that cannot work; Refused says what stands against it.
+        """
+        return self._send(calls.start_rollout(model, number, strategy, when_busy, config, key))
 
     def get(self, rollout_id: str) -> RolloutStatus:
         """Phase, weight, holds and evidence."""
@@ -169,8 +219,32 @@ class Rollouts:
         """The audit log, oldest first."""
         return self._send(calls.rollout_events(rollout_id))
 
-    def steer(self, rollout_id: str, action: Literal["pause", "resume", "abort"], reason: str) -> RolloutStatus:
-        """Step in, and say why; Refused when the phase does not allow it."""
+    def replay(self, rollout_id: str, *, strategy: Strategy | None = None, **config: Any) -> Replayed:
+        """The log stepped through again: bit for bit, or with some settings laid over the roll-out's own."""
+        return self._send(calls.replay_rollout(rollout_id, strategy, config))
+
+    def explain(self, rollout_id: str) -> Explanation:
+        """Why it stands where it stands, from the verified log."""
+        return self._send(calls.explain_rollout(rollout_id))
+
+    def pause(self, rollout_id: str, reason: str) -> RolloutStatus:
+        """Keep the weight as it is."""
+        return self.steer(rollout_id, "pause", reason)
+
+    def resume(self, rollout_id: str, reason: str) -> RolloutStatus:
+        """Go on; where a person's word is awaited, this is it."""
+        return self.steer(rollout_id, "resume", reason)
+
+    def promote(self, rollout_id: str, reason: str) -> RolloutStatus:
+        """Take the next step without waiting out its time; Refused while the evidence is short."""
+        return self.steer(rollout_id, "promote", reason)
+
+    def abort(self, rollout_id: str, reason: str) -> RolloutStatus:
+        """Back to the stable version."""
+        return self.steer(rollout_id, "abort", reason)
+
+    def steer(self, rollout_id: str, action: Action, reason: str) -> RolloutStatus:
+        """Step in, and say why; Refused when the phase or the evidence does not allow it."""
         return self._send(calls.steer(rollout_id, action, reason))
 
 

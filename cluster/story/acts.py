@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cluster.services import Proxies
 from cluster.story.replayer import Replayer
 from cluster.story.screen import Screen, day
-from core.codec import from_plain
 from core.errors import ServiceUnavailable
 from core.schemas.models import TrainingRequest, TrainingTask
 from core.schemas.predictions import ENGAGEMENT
-from core.schemas.rollouts import TERMINAL, Phase, RolloutConfig, RolloutStatus
+from core.schemas.rollouts import Phase, RolloutConfig, RolloutStatus
 from core.schemas.workflows import ENDED, LoopStatus, Step, Workflow
 
 #: Without any trigger of its own by this share of the replay, the loop is asked to retrain (and the screen says so).
@@ -40,7 +39,7 @@ class Acts:
     config: RolloutConfig
     result: Result = field(default_factory=Result)
     patience_s: float = 600.0
-    _phases: dict[str, Phase] = field(default_factory=dict)
+    _phases: dict[str, str] = field(default_factory=dict)
 
     # ------------------------------------------------------------ act 1: a first model
 
@@ -120,24 +119,24 @@ class Acts:
         if task.result.evaluation and task.result.evaluation.versus_champion:
             self.screen.comparison(task.result.evaluation.versus_champion)
         self.screen.line("the offline check would refuse it; it is skipped here, to see the roll-out defend itself")
-        config = from_plain(RolloutConfig, {**_fields(self.config), "skip_validation": True})
+        config = replace(self.config, skip_validation=True)
         status = self.services.orchestrator.start_rollout(ENGAGEMENT, task.result.version, config, "story:damaged")
         while not self.replayer.exhausted:
             self._wait_while_preparing(status.id)
             self.replayer.step()
             status = self.services.orchestrator.rollout(status.id)
             self._show_rollout(status)
-            if status.phase in TERMINAL:
+            if status.over:
                 return
         status = self._drain(status)
-        if status.phase not in TERMINAL:
+        if not status.over:
             self.screen.missing("roll-back", "the data ended before the evidence was enough")
             self.result.missing.append("roll-back")
 
     def _drain(self, status: RolloutStatus) -> RolloutStatus:
         """Let a roll-back that has begun finish after the data's end."""
         give_up = time.monotonic() + 30
-        while status.phase is Phase.ROLLING_BACK and time.monotonic() < give_up:
+        while status.phase == Phase.ROLLING_BACK and time.monotonic() < give_up:
             self.services.orchestrator.tick()
             time.sleep(0.2)
             status = self.services.orchestrator.rollout(status.id)
@@ -179,20 +178,20 @@ class Acts:
         while True:
             status = self.services.orchestrator.rollout(str(rollout_id))
             self._show_rollout(status)
-            if status.phase is not Phase.PREPARING or time.monotonic() > give_up:
+            if status.phase != Phase.PREPARING or time.monotonic() > give_up:
                 return
             self.services.orchestrator.tick()
             time.sleep(0.2)
 
     def _show_rollout(self, status: RolloutStatus) -> None:
         before = self._phases.get(status.id)
-        if status.phase is before:
+        if status.phase == before:
             return
         self._phases[status.id] = status.phase
         self.screen.rollout(status, before)
-        if status.phase is Phase.PROMOTED:
+        if status.phase == Phase.PROMOTED:
             self.result.promoted.append(status.challenger)
-        if status.phase is Phase.ROLLED_BACK:
+        if status.phase == Phase.ROLLED_BACK:
             self.result.rolled_back.append(status.challenger)
 
     def _show_progress(self, status: LoopStatus) -> None:
@@ -234,7 +233,3 @@ class Acts:
 
 def _last_reason(workflow: Workflow) -> str:
     return workflow.events[-1].reason if workflow.events else "begun"
-
-
-def _fields(config: RolloutConfig) -> dict[str, object]:
-    return {name: getattr(config, name) for name in RolloutConfig.__slots__}

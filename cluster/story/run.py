@@ -22,13 +22,11 @@ from cluster.story.replayer import Replayer
 from cluster.story.screen import Screen, day
 from cluster.up import up
 from core.clock import DAY, SystemClock
-from core.codec import from_plain
 from core.errors import InsufficientData, Refused
 from core.history import ChannelHistory
 from core.ingest.importer import import_path
 from core.ingest.replay import Replay
 from core.ingest.simulator import SimulatorConfig, simulate
-from core.schemas.rollouts import RolloutConfig
 from core.settings import RolloutDefaults, Settings
 from core.store.channels import ChannelStore
 from core.store.database import Database
@@ -172,7 +170,7 @@ def _play(
 def _acts(
     screen: Screen, settings: Settings, services: Proxies, replayer: Replayer, figures: Figures, last: int
 ) -> Result:
-    config = from_plain(RolloutConfig, settings.rollout.model_dump())
+    config = settings.rollout.config()
     acts = Acts(screen, replayer, services, config)
     screen.title("Act 1: a first model")
     if not acts.first_model():

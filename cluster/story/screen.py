@@ -118,22 +118,25 @@ class Screen:
         for code in sorted(set(counts) - {*arms, "failed"}):
             self.line(f"{counts[code]:,} answered '{code}'")
 
-    def rollout(self, status: RolloutStatus, before: Phase | None) -> None:
+    def rollout(self, status: RolloutStatus, before: str | None) -> None:
         """A change of phase, with the evidence that it rests on."""
-        arrow = f"{before} → {status.phase}" if before else str(status.phase)
-        colour = {Phase.PROMOTED: "green", Phase.ROLLED_BACK: "red", Phase.ROLLING_BACK: "red"}.get(
-            status.phase, "cyan"
-        )
+        arrow = f"{before} → {status.phase}" if before else status.phase
+        colour = _COLOURS.get(status.phase, "cyan")
         self.console.print(
             f"   [{colour}]{arrow}[/{colour}]  v{status.challenger} against v{status.stable}, "
             f"weight {status.weight:.0%}: {status.reason}",
             highlight=False,
             soft_wrap=True,
         )
-        for evidence in status.evidence if before not in (None, Phase.PREPARING, Phase.ROLLING_BACK) else ():
-            if evidence.n:
+        for evidence in status.evidence if before not in (None, *_WITHOUT_EVIDENCE) else ():
+            # Most of what is watched speaks for neither side: only what asks for proof, or accuses, is shown.
+            if evidence.n and (evidence.name.startswith("safety:") or evidence.log_e > 0):
                 self.line(f"    {_evidence(evidence)}")
 
+
+_COLOURS: dict[str, str] = {Phase.PROMOTED: "green", Phase.ROLLED_BACK: "red", Phase.ROLLING_BACK: "red"}
+#: Phases whose end rests on no new evidence.
+_WITHOUT_EVIDENCE: tuple[str, ...] = (Phase.PREPARING, Phase.ROLLING_BACK)
 
 #: Metrics that a line about a channel begins with, the most telling first.
 _TELLING = ("subscribers", "net_growth", "views_24h", "views_final", "views_gained", "err", "vtr", "posting_rate")

@@ -25,6 +25,7 @@ from core.schemas.rollouts import (
     TrafficFigures,
     WhenBusy,
 )
+from core.schemas.versions import ArtifactCheck, Comparison, Deployment, PruneReport
 from core.schemas.workflows import LoopStatus, Trigger, Workflow
 
 
@@ -32,7 +33,10 @@ class VersioningService(Service, Protocol):
     """Single writer of model versions and aliases."""
 
     def register(self, new: NewVersion) -> ModelVersion:
-        """Store a version under the next number; the same key gives the same version again."""
+        """Store a version under the next number; the same key gives the same version again.
+
+        NotFound when its artifact is not in the store.
+        """
         ...
 
     def get(self, model: str, version: int) -> ModelVersion:
@@ -50,11 +54,34 @@ class VersioningService(Service, Protocol):
     def set_alias(
         self, model: str, alias: Alias, version: int | None, *, expect: int | None, reason: str, actor: str
     ) -> AliasChange:
-        """Compare-and-set: the alias must name `expect` now (or already `version`), else Conflict."""
+        """Compare-and-set: the alias must name `expect` now (or already `version`), else Conflict.
+
+        NotFound for an unknown version, Refused for a pruned one.
+        """
         ...
 
     def history(self, model: str) -> tuple[AliasChange, ...]:
         """Every change of every alias, newest first."""
+        ...
+
+    def verify(self, model: str, version: int, *, predictions: bool = True) -> ArtifactCheck:
+        """Whether a version may be put into service: its artifact is whole, the registered one, and served here.
+
+        predictions: also compute the stored ones again, which loads the network.
+        NotFound, ArtifactCorrupt, Refused (pruned, other signature, other features), NotConfigured, StorageBroken.
+        """
+        ...
+
+    def compare(self, model: str, first: int, second: int) -> Comparison:
+        """The second version against the first on the same posts; NotFound, InvalidInput, Refused, InsufficientData."""
+        ...
+
+    def prune(self, model: str, keep: int, dry_run: bool = False) -> PruneReport:
+        """Give up artifacts of old versions that nobody uses; called again it finishes what was cut short."""
+        ...
+
+    def deployment(self, model: str) -> Deployment:
+        """Which versions are in charge, since when and by whom, and what routers are told."""
         ...
 
 
@@ -97,8 +124,8 @@ class DriftService(Service, Protocol):
         """Compare recent prediction requests with the reference; InsufficientData when either is too small."""
         ...
 
-    def latest(self, model: str, version: int) -> DriftReport | None:
-        """The last stored report."""
+    def latest(self, model: str, version: int, before: int | None = None) -> DriftReport | None:
+        """The last stored report, or the last one made before a moment."""
         ...
 
 

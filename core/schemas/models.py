@@ -66,6 +66,7 @@ class PairedComparison:
     high: float
     verdict: Literal["better", "not_worse", "worse", "undecided"]
     margin: float
+    against: int | None = None  # the champion's version; None: made before it was noted
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ class ModelVersion:
     lineage: Lineage
     created_at: int
     aliases: tuple[str, ...] = ()
+    semantic: str = ""  # MAJOR.MINOR.PATCH, by the rules of core.semantic
+    pruned_at: int | None = None  # from then on its artifact may be gone: it cannot serve any more
 
 
 @dataclass(frozen=True, slots=True)

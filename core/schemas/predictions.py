@@ -18,6 +18,8 @@ KNOWN_AGES_H: tuple[int, ...] = (0, 1, 4, 24)
 ENGAGEMENT = "engagement"
 
 Arm = Literal["stable", "canary", "rescued", "failed"]
+#: How a version failed: no answer in time, an answer without sense, no process, or an error of its own.
+Failure = Literal["timeout", "invalid", "gone", "error"]
 
 
 @dataclass(frozen=True, slots=True)

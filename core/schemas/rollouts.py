@@ -123,10 +123,12 @@ def _share(step: Any) -> float:
     if not isinstance(step, Mapping):
         return cast(float, step)
     if set(step) != {"stable", "canary"} or not all(isinstance(share, int | float) for share in step.values()):
-        raise InvalidInput(f"rollout.steps: {dict(step)!r} must name the shares of stable and canary", field="steps")
-    if abs(step["stable"] + step["canary"] - 1.0) > 1e-9:
+        raise InvalidInput(
+            f"rollout.steps: {dict(step)!r} must name the shares of stable and canary", field="rollout.steps"
+        )
+    if not abs(step["stable"] + step["canary"] - 1.0) <= 1e-9:  # NaN fills nothing
         total = step["stable"] + step["canary"]
-        raise InvalidInput(f"rollout.steps: shares {dict(step)!r} sum to {total:g}, not to 1", field="steps")
+        raise InvalidInput(f"rollout.steps: shares {dict(step)!r} sum to {total:g}, not to 1", field="rollout.steps")
     return float(step["canary"])
 
 
@@ -189,6 +191,22 @@ class RolloutEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class RolloutNotice:
+    """What people are told when a roll-out decided something; (rollout, seq) names it, also when it comes twice."""
+
+    rollout: str
+    model: str
+    seq: int
+    at: int
+    challenger: int
+    stable: int
+    phase: str  # `label`
+    weight: float
+    holds: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrafficFigures:
     """What a plan is made from: measured on the serving path, or said by the caller."""
 
@@ -198,6 +216,8 @@ class TrafficFigures:
     pair_sd: float  # of the clipped, scaled difference of |log errors|
     measured_over_s: float = 0.0  # 0: assumed
     n: int = 0
+    label_delay_s: float = 0.0  # from an execution to its outcome
+    rates: dict[str, float] = field(default_factory=dict)  # of other counts per execution; slow_pNN left out: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +226,7 @@ class StepPlan:
 
     weight: float
     hold_s: float
-    needed_s: float | None  # None: never at these figures
+    needed_s: float | None  # from its beginning; None: never at these figures, or not known
     bound_by: str  # the gate that takes longest
     by_gate: dict[str, float | None]
 
@@ -231,7 +251,7 @@ class Replayed:
     rollout: str
     events: int
     identical: bool | None  # None: another configuration, so nothing to be identical with
-    recorded_s: float  # of the roll-out
+    recorded_s: float  # of the roll-out, as far as it was stepped through
     took_s: float
     phase: str  # where it ends
     reason: str
@@ -244,7 +264,7 @@ class Explanation:
     """Why a roll-out ended as it did, in one screen."""
 
     status: RolloutStatus
-    transitions: tuple[dict[str, Any], ...]  # {"seq", "at", "from", "to", "reason", "evidence", "hash"}
+    transitions: tuple[dict[str, Any], ...]  # {"seq", "at", "at_s", "from", "to", "reason", "evidence", "hash"}
     held_s: dict[str, float]  # how long each hold lasted, roll-out time
     late_labels: int  # outcomes that came after the decision
     verified: bool  # the chain of hashes and the replay are whole

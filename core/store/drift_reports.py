@@ -35,15 +35,13 @@ class DriftReportStore:
         with self.database.write() as connection:
             connection.execute(new.on_conflict_do_update(index_elements=["id"], set_=changed))
 
-    def latest(self, model: str, version: int) -> DriftReport | None:
-        """The last report of a version; None: never checked."""
+    def latest(self, model: str, version: int, before: int | None = None) -> DriftReport | None:
+        """The last report of a version, or the last one made before a moment; None: there is none."""
         table = schema.drift_report
-        query = (
-            select(table.c.report)
-            .where(table.c.model == model, table.c.version == version)
-            .order_by(table.c.at.desc())
-            .limit(1)
-        )
+        query = select(table.c.report).where(table.c.model == model, table.c.version == version)
+        if before is not None:
+            query = query.where(table.c.at < before)
+        query = query.order_by(table.c.at.desc()).limit(1)
         with self.database.read() as connection:
             text = connection.execute(query).scalar()
         return None if text is None else from_json(DriftReport, text)

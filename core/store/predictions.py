@@ -1,18 +1,18 @@
-"""The prediction log: every answer given, what the other version would have said, and the evidence drawn from both."""
+"""The prediction log: every answer given, and what the other version on the way would have said."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, and_, func, select
+from sqlalchemy import Connection, Row, and_, select
 
 from core.codec import from_json, to_json
 from core.errors import NotFound
-from core.schemas.predictions import Arm, Outcome, Quantiles, Target
+from core.schemas.predictions import Arm, Failure, Outcome, Quantiles, Target
 from core.store import schema
 from core.store.database import Database
 from core.store.ids import derived_id
@@ -46,6 +46,9 @@ class PredictionRow:
     history: int | None = None
     warnings: tuple[str, ...] = ()
     key: str | None = None
+    score_ms: float | None = None  # of the version asked first; None: it failed
+    failure: Failure | None = None  # of the version asked first
+    pinned: bool = False  # a person chose the version
     seq: int = 0  # given by the database
 
 
@@ -60,45 +63,13 @@ class ShadowRow:
     answer: Answer | None
     latency_ms: float
     error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ArmCounts:
-    """First attempts and their failures by arm; a rescued request is a failure of the canary."""
-
-    stable_n: int = 0
-    stable_errors: int = 0
-    canary_n: int = 0
-    canary_errors: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ShadowCounts:
-    """Background scorings by one version, and how many failed."""
-
-    n: int = 0
-    errors: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two versions' medians for one request, beside what was measured later."""
-
-    channel_id: int
-    post_id: int
-    target: Target
-    value: float
-    stable_q50: float
-    challenger_q50: float
-    prediction_id: str
+    score_ms: float | None = None
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True)
 class PredictionLog:
-    """Appends in groups, reads by key; rows are a tenant's, counts and pairs a model's.
-
-    Cursors are sequence numbers in order of commit: a reader that passes on the last one it got misses nothing.
-    """
+    """Appends in groups, reads by key; rows are a tenant's."""
 
     database: Database
     tenant: str = field(default="default")
@@ -178,50 +149,6 @@ class PredictionLog:
             self.database.append(connection, table, new)
         return len(new)
 
-    def counts(self, model: str, after_seq: int, epochs: Collection[int] | None = None) -> tuple[ArmCounts, int]:
-        """First attempts after a sequence number, by arm (only those under some splits, if given); the last number."""
-        table = schema.prediction
-        where = and_(table.c.seq > after_seq, table.c.model == model)
-        query = select(table.c.arm, table.c.epoch, func.count().label("n"), func.max(table.c.seq).label("last"))
-        with self.database.read() as connection:
-            found = connection.execute(query.where(where).group_by(table.c.arm, table.c.epoch)).all()
-        n = {"stable": 0, "failed": 0, "canary": 0, "rescued": 0}
-        for row in found:
-            if epochs is None or row.epoch in epochs:
-                n[row.arm] += row.n
-        last = max([after_seq, *(row.last for row in found)])
-        return ArmCounts(n["stable"] + n["failed"], n["failed"], n["canary"] + n["rescued"], n["rescued"]), last
-
-    def shadow_counts(self, model: str, version: int, after_seq: int) -> tuple[ShadowCounts, int]:
-        """Background scorings by a version after a sequence number (of shadow scores), and the last number."""
-        table = schema.shadow_score
-        where = and_(table.c.seq > after_seq, table.c.model == model, table.c.version == version)
-        query = select(func.count(), func.count(table.c.answer), func.max(table.c.seq)).where(where)
-        with self.database.read() as connection:
-            n, answered, last = connection.execute(query).one()
-        return ShadowCounts(n, n - answered), max(after_seq, last or 0)
-
-    def pairs(self, model: str, stable: int, challenger: int, after_seq: int) -> tuple[tuple[Pair, ...], int]:
-        """Both versions' medians for requests whose outcome was joined after a sequence number (of outcomes).
-
-        One version answered the request, the other scored it in the background; requests that only one of them
-        scored make no pair. Returns the last outcome's number, pair or not.
-        """
-        p, s, o = schema.prediction, schema.shadow_score, schema.outcome
-        paired = and_(s.c.prediction_id == p.c.id, s.c.version.in_((stable, challenger)), s.c.version != p.c.version)
-        query = (
-            select(o.c.seq, o.c.target, o.c.value, p.c.id, p.c.channel_id, p.c.post_id, p.c.version, p.c.answer)
-            .add_columns(s.c.answer.label("shadow"))
-            .join_from(o, p, p.c.id == o.c.prediction_id)
-            .outerjoin(s, paired)
-            .where(and_(o.c.seq > after_seq, p.c.model == model))
-            .order_by(o.c.seq)
-        )
-        with self.database.read() as connection:
-            found = connection.execute(query).all()
-        last = max([after_seq, *(row.seq for row in found)])
-        return tuple(pair for row in found if (pair := _pair(row, stable, challenger)) is not None), last
-
     def _by_keys(self, connection: Connection, keys: Sequence[str]) -> dict[str, PredictionRow]:
         table = schema.prediction
         stored = {self._stored_key(key): key for key in keys}
@@ -254,6 +181,9 @@ class PredictionLog:
             "warnings": to_json(row.warnings),
             "features": row.features,
             "latency_ms": row.latency_ms,
+            "score_ms": row.score_ms,
+            "failure": row.failure,
+            "pinned": row.pinned,
             "at": row.at,
             "request_key": None if row.key is None else self._stored_key(row.key),
         }
@@ -278,6 +208,9 @@ def _row(row: Row[Any]) -> PredictionRow:
         usual=row.usual,
         history=row.history,
         warnings=() if row.warnings is None else from_json(tuple[str, ...], row.warnings),
+        score_ms=row.score_ms,
+        failure=row.failure,
+        pinned=row.pinned,
         seq=row.seq,
     )
 
@@ -290,27 +223,10 @@ def _shadow_values(row: ShadowRow) -> dict[str, Any]:
         "epoch": row.epoch,
         "answer": None if row.answer is None else to_json(row.answer),
         "error": row.error,
+        "failure": row.failure,
         "latency_ms": row.latency_ms,
+        "score_ms": row.score_ms,
     }
-
-
-def _pair(row: Row[Any], stable: int, challenger: int) -> Pair | None:
-    if row.shadow is None or row.post_id is None or row.version not in (stable, challenger):
-        return None
-    own: Mapping[Target, Quantiles] = from_json(Answer, row.answer)
-    other: Mapping[Target, Quantiles] = from_json(Answer, row.shadow)
-    if row.target not in own or row.target not in other:
-        return None
-    by_stable, by_challenger = (own, other) if row.version == stable else (other, own)
-    return Pair(
-        channel_id=row.channel_id,
-        post_id=row.post_id,
-        target=row.target,
-        value=row.value,
-        stable_q50=by_stable[row.target].q50,
-        challenger_q50=by_challenger[row.target].q50,
-        prediction_id=row.id,
-    )
 
 
 def _seqs(connection: Connection, ids: Sequence[str]) -> dict[str, int]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, func, select
+from sqlalchemy import Connection, Row, and_, delete, select
 
+from core import semantic
 from core.codec import from_json, to_json
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, NotFound, Refused
 from core.schemas.models import Alias, AliasChange, Evaluation, Lineage, ModelVersion, NewVersion, Signature
 from core.store import schema
 from core.store.database import Database
@@ -21,17 +23,23 @@ class Registry:
 
     database: Database
 
-    def register(self, new: NewVersion, now: int) -> ModelVersion:
-        """Store under the model's next number; a key that is there already gives its version, unchanged."""
+    def register(self, new: NewVersion, now: int, stored: Callable[[str], bool] = lambda sha256: True) -> ModelVersion:
+        """Store under the model's next number; a key that is there already gives its version, unchanged.
+
+        stored: says whether an artifact is there. It is asked while retention has to wait, which might else delete an
+        artifact between its being stored again and its being registered. NotFound when it is not.
+        """
         table, key = schema.model_version, derived_id(new.model, new.key)
         with self.database.write() as connection:
             self.database.serialise(connection, table)
             known = connection.execute(select(table).where(table.c.request_key == key)).first()
             if known is None:
-                highest = connection.execute(
-                    select(func.max(table.c.version)).where(table.c.model == new.model)
-                ).scalar()
-                connection.execute(table.insert().values(_values(new, (highest or 0) + 1, key, now)))
+                if not stored(new.sha256):
+                    raise NotFound(f"artifact {new.sha256} is not in the store: store it again", artifact=new.sha256)
+                others = read_versions(connection, new.model)
+                number = others[0].version + 1 if others else 1
+                values = _values(new, number, key, now) | {"semantic": str(semantic.number(new, others))}
+                connection.execute(table.insert().values(values))
                 known = connection.execute(select(table).where(table.c.request_key == key)).one()
             return _version(known, _aliases(connection, new.model))
 
@@ -42,11 +50,8 @@ class Registry:
 
     def versions(self, model: str) -> tuple[ModelVersion, ...]:
         """All, newest first."""
-        table = schema.model_version
-        query = select(table).where(table.c.model == model).order_by(table.c.version.desc())
         with self.database.read() as connection:
-            aliases = _aliases(connection, model)
-            return tuple(_version(row, aliases) for row in connection.execute(query))
+            return read_versions(connection, model)
 
     def resolve(self, model: str, alias: Alias) -> ModelVersion | None:
         """The version that an alias names."""
@@ -59,12 +64,13 @@ class Registry:
     ) -> AliasChange:
         """Move an alias from `expect` to `version` (None: to nothing); Conflict when it names something else.
 
-        An alias that names `version` already stays, and its last change comes back.
+        An alias that names `version` already stays, and its last change comes back. NotFound for an unknown version,
+        Refused for one whose artifact was given up.
         """
         with self.database.write() as connection:
             self.database.serialise(connection, schema.alias_history)
             if version is not None:
-                _get(connection, model, version)
+                check_kept(_get(connection, model, version))
             present = _aliases(connection, model).get(alias)
             last = _last_change(connection, model, alias)
             if present == version:
@@ -102,6 +108,25 @@ class Registry:
             connection.execute(table.insert().values(values))
         row = {name: getattr(change, name) for name in AliasChange.__slots__}
         self.database.append(connection, schema.alias_history, [row])
+
+
+def check_kept(version: ModelVersion) -> None:
+    """Refused for a version whose artifact retention gave up."""
+    if version.pruned_at is not None:
+        raise Refused(
+            f"v{version.version} of {version.model} was pruned: its artifact is no longer kept, so it cannot serve",
+            model=version.model,
+            version=version.version,
+            pruned_at=version.pruned_at,
+        )
+
+
+def read_versions(connection: Connection, model: str) -> tuple[ModelVersion, ...]:
+    """All versions of a model, newest first, as a transaction sees them."""
+    table = schema.model_version
+    query = select(table).where(table.c.model == model).order_by(table.c.version.desc())
+    aliases = _aliases(connection, model)
+    return tuple(_version(row, aliases) for row in connection.execute(query))
 
 
 def _get(connection: Connection, model: str, version: int) -> ModelVersion:
@@ -160,4 +185,6 @@ def _version(row: Row[Any], aliases: dict[str, int]) -> ModelVersion:
         lineage=from_json(Lineage, row.lineage),
         created_at=row.created_at,
         aliases=tuple(sorted(alias for alias, number in aliases.items() if number == row.version)),
+        semantic=row.semantic,
+        pruned_at=row.pruned_at,
     )

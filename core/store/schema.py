@@ -200,6 +200,9 @@ model_version = Table(
     Column("lineage", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("request_key", String(64), unique=True),  # makes `register` idempotent
+    Column("semantic", String(32), nullable=False, server_default=""),  # MAJOR.MINOR.PATCH (core.semantic)
+    Column("pruned_at", BigInteger),  # from then on its artifact may be gone; NULL: it is there
+    Index(None, "model", "semantic", unique=True),
 )
 
 model_alias = Table(

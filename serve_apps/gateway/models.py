@@ -12,6 +12,7 @@ from core.schemas.models import Alias, AliasChange, ModelVersion, TrainingReques
 from core.schemas.monitoring import DriftReport, VersionMetrics
 from core.schemas.predictions import ENGAGEMENT, FeedbackAck, FeedbackItem, Target
 from core.schemas.rollouts import SplitReport
+from core.schemas.versions import ArtifactCheck, Comparison, Deployment, PruneReport
 from core.store.ids import derived_id, new_id
 from serve_apps.gateway.reply import cached, in_thread, json
 from serve_apps.gateway.services import GatewayParts
@@ -30,6 +31,15 @@ class AliasBody(BaseModel):
     version: int | None = Field(ge=1)
     expect: int | None = Field(ge=1)
     reason: str = Field(min_length=1, max_length=1000)
+
+
+class PruneBody(BaseModel):
+    """Give up artifacts of old versions that nobody uses."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    keep: int = Field(ge=1, description="how many of the newest versions stay whatever becomes of them")
+    dry_run: bool = Field(False, description="only say what would go")
 
 
 class TrainingBody(BaseModel):
@@ -83,6 +93,7 @@ def build(parts: GatewayParts) -> APIRouter:
     """The routes."""
     routes = APIRouter()
     _versions(routes, parts)
+    _lifecycle(routes, parts)
     _service(routes, parts)
     _trainings(routes, parts)
     _feedback(routes, parts)
@@ -128,6 +139,30 @@ def _versions(routes: APIRouter, parts: GatewayParts) -> None:
     async def history(request: Request, model: str) -> Response:
         """Every change of every alias, newest first."""
         return cached(request, await in_thread(versioning.history, model))
+
+
+def _lifecycle(routes: APIRouter, parts: GatewayParts) -> None:
+    versioning = parts.services.versioning
+
+    @routes.get("/v1/models/{model}/deployment", response_model=Deployment, tags=["models"])
+    async def deployment(request: Request, model: str) -> Response:
+        """Which versions are in charge, since when, by whom and why, and what routers are told."""
+        return cached(request, await in_thread(versioning.deployment, model))
+
+    @routes.get("/v1/models/{model}/versions/{version}/verify", response_model=ArtifactCheck, tags=["models"])
+    async def verify(model: str, version: int) -> Response:
+        """Read a version's artifact and check that it may be put into service; an error says why not."""
+        return json(await in_thread(versioning.verify, model, version))
+
+    @routes.get("/v1/models/{model}/compare", response_model=Comparison, tags=["models"])
+    async def compare(request: Request, model: str, first: int, second: int) -> Response:
+        """The second version against the first, on the same posts, over everything and slice by slice."""
+        return cached(request, await in_thread(versioning.compare, model, first, second))
+
+    @routes.post("/v1/models/{model}/prune", response_model=PruneReport, tags=["models"])
+    async def prune(model: str, body: PruneBody) -> Response:
+        """Give up old versions that no alias, roll-out or training needs; says what stays and why."""
+        return json(await in_thread(versioning.prune, model, body.keep, body.dry_run))
 
 
 def _service(routes: APIRouter, parts: GatewayParts) -> None:

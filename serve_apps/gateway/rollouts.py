@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from actors.adaptive_learning.deployment import admission
+from core.codec import to_plain
 from core.errors import InvalidInput
 from core.schemas.predictions import ENGAGEMENT
-from core.schemas.rollouts import RolloutConfig, RolloutEvent, RolloutStatus
+from core.schemas.rollouts import (
+    Approval,
+    Explanation,
+    Replayed,
+    RolloutConfig,
+    RolloutEvent,
+    RolloutPlan,
+    RolloutStatus,
+    Strategy,
+    TrafficFigures,
+    WhenBusy,
+    configured,
+)
 from core.schemas.workflows import Trigger, Workflow
 from core.settings import RolloutDefaults
 from core.store.ids import new_id
@@ -17,41 +33,113 @@ from serve_apps.gateway.models import Key
 from serve_apps.gateway.reply import cached, in_thread, json
 from serve_apps.gateway.services import GatewayParts
 
-Share = Annotated[float, Field(gt=0, le=1)]
-Seconds = Annotated[float, Field(ge=0, le=30 * 24 * 3600)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0)]
+
+Action = Literal["pause", "resume", "promote", "abort"]
+
+#: steps of one roll-out
+STEPS = 20
+#: fields of a body that are fields of RolloutConfig
+_CONFIG = frozenset(field.name for field in fields(RolloutConfig))
 
 
-class RolloutBody(BaseModel):
-    """Put a registered version on trial; what is left out is as the settings say."""
+class Shares(BaseModel):
+    """A step by both shares; they sum to 1."""
 
     model_config = ConfigDict(extra="forbid")
 
+    stable: float
+    canary: float
+
+
+def _described(document: dict[str, Any]) -> None:
+    """Fields are described where their defaults are: in the settings."""
+    for name, described in document["properties"].items():
+        known = RolloutDefaults.model_fields.get(name)
+        if known is not None and known.description:
+            described.setdefault("description", known.description)
+
+
+class ConfigBody(BaseModel):
+    """Settings of one roll-out; what is left out is as the strategy says, then as the settings say."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, json_schema_extra=_described)
+
+    strategy: Strategy | None = Field(
+        None, description="canary: the settings' steps; rolling: 25, 50, 75, 100 %; blue_green: 0, then all; direct"
+    )
+    steps: tuple[float | Shares, ...] | None = Field(None, min_length=1, max_length=STEPS)
+    hold_s: tuple[Seconds, ...] | None = Field(None, max_length=STEPS)
+    gates: tuple[tuple[str, ...], ...] | None = Field(None, max_length=STEPS)
+    guards: tuple[str, ...] | None = None
+    by_known_age: bool | None = None
+    approvals: tuple[Approval, ...] | None = None
+    freeze: tuple[str, ...] | None = Field(None, max_length=20)
+    deadline_s: Seconds | None = None
+    alpha: float | None = None
+    beta: float | None = None
+    error_slo: float | None = None
+    latency_tolerance: float | None = None
+    latency_floor_ms: float | None = None
+    latency_ratio: float | None = None
+    quality_margin: float | None = None
+    quality_clip: float | None = None
+    label_coverage: float | None = None
+    lease_s: Seconds | None = None
+    abandon_s: Seconds | None = None
+    prepare_s: Seconds | None = None
+    skip_validation: bool | None = Field(None, description="although the offline comparison refused the version")
+
+    def given(self) -> dict[str, Any]:
+        """The fields of RolloutConfig that the caller set."""
+        return {k: v for k, v in self.model_dump(exclude_none=True).items() if k in _CONFIG}
+
+    def config(self, defaults: Mapping[str, Any]) -> RolloutConfig:
+        """The whole configuration over some defaults; InvalidInput, naming the body's field, where it cannot work."""
+        try:
+            config = configured(defaults, self.given(), self.strategy)
+            admission.check(config)
+        except InvalidInput as error:
+            field = str(error.details.get("field", "")).removeprefix("rollout.")
+            raise InvalidInput(error.message, **error.details | {"field": field}) from error
+        return config
+
+
+class RolloutBody(ConfigBody):
+    """Put a registered version on trial."""
+
     model: str = ENGAGEMENT
     version: int = Field(ge=1)
-    steps: tuple[Share, ...] | None = Field(None, min_length=1, max_length=20)
-    hold_s: tuple[Seconds, ...] | None = None
-    deadline_s: Seconds | None = None
-    alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
-    beta: Annotated[float, Field(gt=0, lt=1)] | None = None
-    error_slo: Annotated[float, Field(gt=0, lt=1)] | None = None
-    quality_margin: Annotated[float, Field(gt=0, le=1)] | None = None
-    quality_clip: Annotated[float, Field(gt=0, le=10)] | None = None
-    lease_s: Annotated[float, Field(gt=0)] | None = None
-    abandon_s: Annotated[float, Field(gt=0)] | None = None
-    prepare_s: Annotated[float, Field(gt=0)] | None = None
-    skip_validation: bool = False
+    when_busy: WhenBusy = Field(
+        "queue", description="with a roll-out of the model under way: after it, instead, or 409"
+    )
 
-    def config(self, defaults: RolloutDefaults) -> RolloutConfig:
-        """The whole configuration; InvalidInput where its parts do not fit each other."""
-        given = self.model_dump(exclude={"model", "version"}, exclude_none=True)
-        config = RolloutConfig(**(defaults.model_dump() | given))
-        if len(config.hold_s) != len(config.steps):
-            raise InvalidInput(f"hold_s needs one value for each of {len(config.steps)} steps", field="hold_s")
-        if any(later <= earlier for earlier, later in zip(config.steps, config.steps[1:], strict=False)):
-            raise InvalidInput(f"steps must rise, not {list(config.steps)}", field="steps")
-        if config.abandon_s < config.lease_s:
-            raise InvalidInput("abandon_s must not be shorter than lease_s", field="abandon_s")
-        return config
+
+class FiguresBody(BaseModel):
+    """Traffic to plan for, where none is measured yet or another is expected."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    requests_per_s: float = Field(gt=0)
+    error_rate: Share = Field(description="of the stable version")
+    pairs_per_day: float = Field(ge=0, description="posts whose outcome comes in, of those asked about")
+    pair_sd: Share = Field(description="of the clipped, scaled difference of |log errors|")
+
+    def figures(self) -> TrafficFigures:
+        """As the planner takes it."""
+        return TrafficFigures(**self.model_dump())
+
+
+class PlanBody(ConfigBody):
+    """A roll-out that is thought about; `assumed` stands for the traffic that would be measured."""
+
+    model: str = ENGAGEMENT
+    assumed: FiguresBody | None = None
+
+
+class ReplayBody(ConfigBody):
+    """Another configuration for a recorded roll-out: laid over the roll-out's own; nothing: replay it as it was."""
 
 
 class SteerBody(BaseModel):
@@ -77,13 +165,14 @@ class WorkflowBody(BaseModel):
 def build(parts: GatewayParts) -> APIRouter:
     """The routes."""
     routes = APIRouter()
+    _hindsight(routes, parts)  # before the routes whose last part may be any action
     _rollouts(routes, parts)
     _workflows(routes, parts)
     return routes
 
 
 def _rollouts(routes: APIRouter, parts: GatewayParts) -> None:
-    orchestrator = parts.services.orchestrator
+    orchestrator, defaults = parts.services.orchestrator, parts.settings.rollout
 
     @routes.get("/v1/rollouts", response_model=tuple[RolloutStatus, ...], tags=["rollouts"])
     async def rollouts(request: Request, model: str = ENGAGEMENT) -> Response:
@@ -92,10 +181,17 @@ def _rollouts(routes: APIRouter, parts: GatewayParts) -> None:
 
     @routes.post("/v1/rollouts", response_model=RolloutStatus, status_code=202, tags=["rollouts"])
     async def start(body: RolloutBody, key: Key = None) -> Response:
-        """Start a roll-out, or queue it behind the active one."""
-        config = body.config(parts.settings.rollout)
-        status = await in_thread(orchestrator.start_rollout, body.model, body.version, config, key or new_id())
+        """Start a roll-out; with one under way: queue behind it, replace it, or be refused (409)."""
+        config = body.config(defaults.fields())
+        call, name = orchestrator.start_rollout, key or new_id()
+        status = await in_thread(call, body.model, body.version, config, name, body.when_busy)
         return json(status, 202, {"Location": f"/v1/rollouts/{status.id}"})
+
+    @routes.post("/v1/rollouts/plan", response_model=RolloutPlan, tags=["rollouts"])
+    async def plan(body: PlanBody) -> Response:
+        """How long each step would need at the traffic measured or assumed; changes nothing."""
+        assumed = None if body.assumed is None else body.assumed.figures()
+        return json(await in_thread(orchestrator.plan_rollout, body.model, body.config(defaults.fields()), assumed))
 
     @routes.get("/v1/rollouts/{rollout_id}", response_model=RolloutStatus, tags=["rollouts"])
     async def rollout(request: Request, rollout_id: str) -> Response:
@@ -108,9 +204,27 @@ def _rollouts(routes: APIRouter, parts: GatewayParts) -> None:
         return cached(request, await in_thread(orchestrator.rollout_events, rollout_id))
 
     @routes.post("/v1/rollouts/{rollout_id}/{action}", response_model=RolloutStatus, tags=["rollouts"])
-    async def steer(rollout_id: str, action: Literal["pause", "resume", "abort"], body: SteerBody) -> Response:
-        """Pause, resume or abort."""
+    async def steer(rollout_id: str, action: Action, body: SteerBody) -> Response:
+        """Pause, resume (which also approves), take the next step without waiting, or go back."""
         return json(await in_thread(orchestrator.steer, rollout_id, action, body.reason))
+
+
+def _hindsight(routes: APIRouter, parts: GatewayParts) -> None:
+    orchestrator = parts.services.orchestrator
+
+    @routes.get("/v1/rollouts/{rollout_id}/explain", response_model=Explanation, tags=["rollouts"])
+    async def explain(request: Request, rollout_id: str) -> Response:
+        """Why it stands where it stands: transitions with their evidence, from the verified log."""
+        return cached(request, await in_thread(orchestrator.explain_rollout, rollout_id))
+
+    @routes.post("/v1/rollouts/{rollout_id}/replay", response_model=Replayed, tags=["rollouts"])
+    async def replay(rollout_id: str, body: ReplayBody | None = None) -> Response:
+        """Step through the log again: bit for bit, or as another configuration would have decided; changes nothing."""
+        config = None
+        if body is not None and (body.strategy or body.given()):
+            own = (await in_thread(orchestrator.rollout, rollout_id)).config
+            config = body.config(to_plain(own))
+        return json(await in_thread(orchestrator.replay_rollout, rollout_id, config))
 
 
 def _workflows(routes: APIRouter, parts: GatewayParts) -> None:

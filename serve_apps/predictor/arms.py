@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from ray.exceptions import RayActorError
+from ray.exceptions import ActorUnavailableError, RayActorError
 from ray.serve.exceptions import DeploymentUnavailableError, ReplicaUnavailableError
 
 from core.errors import Broken, ServiceUnavailable
-from core.schemas.predictions import Quantiles, Target
+from core.schemas.predictions import Failure, Quantiles, Target
 from serve_apps.predictor.question import Question
 
 Answer = dict[Target, Quantiles]
@@ -22,9 +23,39 @@ Scores = Mapping[Target, NDArray[np.float64]]
 
 
 class Gone(ServiceUnavailable):
-    """The application's process died, or the application is no more."""
+    """Nobody is there to ask: `died` says that the application's process ended, else it may only be out of reach."""
 
     code, title = "gone", "Gone"
+
+    @property
+    def died(self) -> bool:
+        """Whether its process is known to have ended."""
+        return bool(self.details.get("died"))
+
+
+class TimedOut(ServiceUnavailable):
+    """No answer in time."""
+
+    code, title = "timed-out", "Timed out"
+
+
+class Senseless(Broken):
+    """An answer that cannot be one: missing, not finite, or out of order."""
+
+    code, title = "senseless", "Senseless answer"
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The kind of a failure, as the judge counts it."""
+    match error:
+        case TimedOut():
+            return "timeout"
+        case Senseless():
+            return "invalid"
+        case Gone():
+            return "gone"
+        case _:
+            return "error"
 
 
 class Model(Protocol):
@@ -41,16 +72,27 @@ def inputs_of(question: Question) -> tuple[NDArray[np.float32], Bases]:
 
 
 def answer_of(scores: Scores, question: Question) -> Answer:
-    """The first row of a model's output as an answer; Broken where it is missing, not finite, or out of order."""
+    """The first row of a model's output as an answer; Senseless where it is missing, not finite, or out of order."""
     answer: Answer = {}
     for target in question.targets:
         if target not in scores:
-            raise Broken(f"the model gave nothing for {target}")
+            raise Senseless(f"the model gave nothing for {target}")
         q10, q50, q90 = (float(value) for value in scores[target][0])
         if not (np.isfinite([q10, q50, q90]).all() and 0 <= q10 <= q50 <= q90):
-            raise Broken(f"the model gave {q10:g}, {q50:g}, {q90:g} as quantiles of {target}")
+            raise Senseless(f"the model gave {q10:g}, {q50:g}, {q90:g} as quantiles of {target}")
         answer[target] = Quantiles(q10, q50, q90)
     return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """An answer, and the milliseconds that the model itself took in the process that holds it.
+
+    The way there is left out: a version on trial is a hop away, and after its promotion it is not.
+    """
+
+    answer: Answer
+    ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +102,12 @@ class LocalArm:
     version: int
     model: Model
 
-    def answer(self, question: Question) -> Answer:
+    def answer(self, question: Question) -> Scored:
         """Score at once, in the caller's thread."""
-        return answer_of(self.model.predict(*inputs_of(question)), question)
+        inputs = inputs_of(question)
+        begun = time.perf_counter()
+        scores = self.model.predict(*inputs)
+        return Scored(answer_of(scores, question), (time.perf_counter() - begun) * 1000)
 
 
 class Handle(Protocol):
@@ -79,18 +124,19 @@ class HandleArm:
     handle: Handle
     timeout_s: float = 1.0
 
-    async def answer(self, question: Question) -> Answer:
-        """Ask the application; ServiceUnavailable after the timeout, Gone without a process, or the call's error."""
+    async def answer(self, question: Question) -> Scored:
+        """Ask the application; TimedOut, Gone without a process, Senseless, or the call's own error."""
         response = self.handle.score.remote(*inputs_of(question))
         try:
             async with asyncio.timeout(self.timeout_s):
-                scores = await response
+                scores, ms = await response
         except TimeoutError as error:
             response.cancel()
-            raise ServiceUnavailable(f"version {self.version} gave no answer in {self.timeout_s:g} s") from error
+            raise TimedOut(f"version {self.version} gave no answer in {self.timeout_s:g} s") from error
         except (RayActorError, ReplicaUnavailableError, DeploymentUnavailableError) as error:
-            raise Gone(f"version {self.version} is not there: {type(error).__name__}") from error
-        return answer_of(scores, question)
+            died = isinstance(error, RayActorError) and not isinstance(error, ActorUnavailableError)
+            raise Gone(f"version {self.version} is not there: {type(error).__name__}", died=died) from error
+        return Scored(answer_of(scores, question), ms)
 
     def probe(self, timeout_s: float) -> None:
         """Return if the application answers (call it outside an event loop); raises what is wrong otherwise."""

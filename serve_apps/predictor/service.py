@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 from core import telemetry
 from core.clock import Clock
 from core.errors import Broken, Conflict
-from core.schemas.predictions import ENGAGEMENT, Arm, Prediction, PredictionRequest, SettledPrediction
+from core.schemas.predictions import ENGAGEMENT, Arm, Failure, Prediction, PredictionRequest, SettledPrediction
 from core.store.ids import new_id
 from core.store.predictions import PredictionLog, PredictionRow, ShadowRow
-from serve_apps.predictor.arms import Answer, Gone, HandleArm, LocalArm
+from serve_apps.predictor.arms import Gone, HandleArm, LocalArm, Scored, failure_of
 from serve_apps.predictor.question import Question, Questions
 from serve_apps.predictor.recorder import Recorder
 from serve_apps.predictor.routing import Route, route
@@ -33,13 +33,33 @@ SHADOW_WORKERS = 2
 
 
 @dataclass(frozen=True, slots=True)
+class _Failed:
+    """Why a version gave no answer."""
+
+    kind: Failure
+    line: str
+
+    @staticmethod
+    def of(error: BaseException) -> _Failed:
+        return _Failed(failure_of(error), _line(error))
+
+
+@dataclass(frozen=True, slots=True)
 class _Attempt:
-    """What came of asking an arm; `answer` None: it failed with `error`."""
+    """What came of asking an arm; `first`: of the version that was asked first, where another helped out."""
 
     arm: Arm
     version: int
-    answer: Answer | None
-    error: str | None = None
+    came: Scored | _Failed
+    first: _Failed | None = None
+
+    @property
+    def scored(self) -> Scored | None:
+        return self.came if isinstance(self.came, Scored) else None
+
+    @property
+    def failed(self) -> _Failed | None:
+        return self.first or (self.came if isinstance(self.came, _Failed) else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +120,8 @@ class PredictionService:
         rows = [self._row(begun, attempt, request.key, elapsed_ms) for attempt in attempts]
         stored = (await asyncio.wrap_future(self._recorder.record(*rows)))[-1]
         last = attempts[-1]
-        if last.answer is None:
-            raise Broken(f"version {last.version} of {self._model!r} could not answer: {last.error}")
+        if isinstance(last.came, _Failed):
+            raise Broken(f"version {last.version} of {self._model!r} could not answer: {last.came.line}")
         if stored.id == rows[-1].id:
             self._shadow(begun, last, stored.id)
         else:  # another request with the same key was faster
@@ -144,7 +164,7 @@ class PredictionService:
             pin=pin,
         )
         question = self._questions.ask(channel, request)
-        attempt = _by_stable(serving, question) if way.side == "stable" else None
+        attempt = self._by_stable(serving, question) if way.side == "stable" else None
         return _Begun(question, serving, way, attempt)
 
     async def _attempts(self, begun: _Begun) -> tuple[_Attempt, ...]:
@@ -152,36 +172,43 @@ class PredictionService:
         if begun.attempt is not None:
             return (begun.attempt,)
         by_canary = await self._by_canary(begun)
-        if by_canary.answer is not None:
+        if isinstance(by_canary.came, Scored):
             return (by_canary,)
-        rescue = await self._in_thread(_by_stable, begun.serving, begun.question)
-        if rescue.answer is None:
-            # Both failed: the canary's failure keeps a row of its own, without an answer.
-            return (_Attempt("rescued", rescue.version, None, by_canary.error), rescue)
-        return (_Attempt("rescued", rescue.version, rescue.answer, by_canary.error),)
+        rescue = await self._in_thread(self._by_stable, begun.serving, begun.question)
+        rescued = _Attempt("rescued", rescue.version, rescue.came, by_canary.came)
+        # Where both failed the canary's failure keeps a row of its own, without an answer.
+        return (rescued,) if rescue.scored else (rescued, rescue)
 
     async def _by_canary(self, begun: _Begun) -> _Attempt:
         canary = begun.serving.canary
         assert canary is not None
         if not begun.serving.canary_ready:
-            return _Attempt("canary", canary.version, None, "it did not answer its last probes")
-        answer, error = await self._ask_canary(begun.serving, canary, begun.question)
-        return _Attempt("canary", canary.version, answer, error)
+            return _Attempt("canary", canary.version, _Failed("gone", "it did not answer its last probes"))
+        return _Attempt("canary", canary.version, await self._ask_canary(begun.serving, canary, begun.question))
 
-    async def _ask_canary(
-        self, serving: Serving, canary: HandleArm, question: Question
-    ) -> tuple[Answer | None, str | None]:
+    async def _ask_canary(self, serving: Serving, canary: HandleArm, question: Question) -> Scored | _Failed:
         try:
-            answer = await canary.answer(question)
+            scored = await canary.answer(question)
         except Exception as error:
-            self.traffic.canary_failed(serving, gone=isinstance(error, Gone))
+            self.traffic.canary_failed(serving, error if isinstance(error, Gone) else None)
             _log.warning("the canary failed", version=canary.version, error=_line(error))
-            return None, _line(error)
+            return _Failed.of(error)
         self.traffic.canary_answered(serving)
-        return answer, None
+        return scored
+
+    def _by_stable(self, serving: Serving, question: Question) -> _Attempt:
+        version = serving.stable.version
+        try:
+            scored = serving.stable.answer(question)
+        except Exception as error:
+            self.traffic.stable_executed(serving, failed=True)
+            _log.exception("the stable version failed", version=version)
+            return _Attempt("failed", version, _Failed.of(error))
+        self.traffic.stable_executed(serving, failed=False)
+        return _Attempt("stable", version, scored)
 
     def _row(self, begun: _Begun, attempt: _Attempt, key: str | None, elapsed_ms: float) -> PredictionRow:
-        question, answered = begun.question, attempt.answer is not None
+        question, scored, failed = begun.question, attempt.scored, attempt.failed
         return PredictionRow(
             id=new_id(),
             channel_id=question.channel.id,
@@ -193,14 +220,17 @@ class PredictionService:
             known_age_h=question.known_age_h,
             published_at=question.published_at,
             as_of=question.as_of,
-            answer=attempt.answer or {},
+            answer=scored.answer if scored else {},
             latency_ms=elapsed_ms,
             at=question.asked_at,
-            features=question.vector.tobytes() if answered else None,
+            features=question.vector.tobytes() if scored else None,
             usual=question.usual,
             history=question.history,
             warnings=question.warnings,
-            key=key if answered else None,  # a failure may be tried again under its key
+            key=key if scored else None,  # a failure may be tried again under its key
+            score_ms=scored.ms if scored and failed is None else None,
+            failure=failed.kind if failed else None,
+            pinned=begun.route.pinned,
         )
 
     def _shadow(self, begun: _Begun, attempt: _Attempt, prediction_id: str) -> None:
@@ -231,33 +261,26 @@ class PredictionService:
     async def _score_shadow(self, shadow: _Shadow) -> ShadowRow:
         begun_at = self._clock.monotonic()
         if isinstance(shadow.arm, HandleArm):
-            answer, error = await self._ask_canary(shadow.serving, shadow.arm, shadow.question)
+            came = await self._ask_canary(shadow.serving, shadow.arm, shadow.question)
         else:
-            attempt = await self._in_thread(_by_stable, shadow.serving, shadow.question)
-            answer, error = attempt.answer, attempt.error
+            came = (await self._in_thread(self._by_stable, shadow.serving, shadow.question)).came
+        failed = came if isinstance(came, _Failed) else None
         return ShadowRow(
             prediction_id=shadow.prediction_id,
             model=self._model,
             version=shadow.arm.version,
             epoch=shadow.serving.epoch,
-            answer=answer,
+            answer=None if isinstance(came, _Failed) else came.answer,
             latency_ms=(self._clock.monotonic() - begun_at) * 1000,
-            error=error,
+            error=failed.line if failed else None,
+            score_ms=None if isinstance(came, _Failed) else came.ms,
+            failure=failed.kind if failed else None,
         )
 
     def _get(self, prediction_id: str) -> SettledPrediction:
         row = self._log.get(prediction_id)
         channel = self._questions.channel_by_id(row.channel_id)
         return SettledPrediction(_prediction(row, channel.name), self._log.outcomes(prediction_id))
-
-
-def _by_stable(serving: Serving, question: Question) -> _Attempt:
-    version = serving.stable.version
-    try:
-        return _Attempt("stable", version, serving.stable.answer(question))
-    except Exception as error:
-        _log.exception("the stable version failed", version=version)
-        return _Attempt("failed", version, None, _line(error))
 
 
 def _same_question(stored: PredictionRow, request: PredictionRequest, channel_id: int) -> None:

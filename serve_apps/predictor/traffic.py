@@ -11,7 +11,7 @@ from core import telemetry
 from core.clock import Clock
 from core.errors import Refused
 from core.schemas.rollouts import SplitReport, TrafficSplit
-from serve_apps.predictor.arms import HandleArm, LocalArm
+from serve_apps.predictor.arms import Gone, HandleArm, LocalArm
 from serve_apps.predictor.breaker import Breaker
 from serve_apps.predictor.lease import Lease, Standing
 
@@ -46,6 +46,7 @@ class _Applied:
     stable: LocalArm
     canary: HandleArm | None
     breaker: Breaker
+    canary_died: bool = False  # under this split; that Serve starts another process changes nothing
 
 
 class Traffic:
@@ -115,6 +116,7 @@ class Traffic:
                 breaker_open=applied.breaker.is_open,
                 frozen=applied.split.canary is not None and self._standing() is not Standing.ALIVE,
                 pid=os.getpid(),
+                canary_gone=applied.canary_died,
             )
 
     def apply(self, split: TrafficSplit) -> SplitReport:
@@ -143,6 +145,7 @@ class Traffic:
         self._bring_stable()
         self._bring_canary()
         self._probe()
+        self._weigh()
 
     def canary_answered(self, serving: Serving) -> None:
         """A canary's answer came back whole."""
@@ -151,7 +154,14 @@ class Traffic:
                 assert self._applied is not None
                 self._applied.breaker.succeeded()
 
-    def canary_failed(self, serving: Serving, *, gone: bool) -> None:
+    def stable_executed(self, serving: Serving, *, failed: bool) -> None:
+        """The stable version was executed, first or to help out: what a canary's failures are held against."""
+        with self._lock:
+            if self._concerns(serving):
+                assert self._applied is not None
+                self._applied.breaker.stable(failed=failed)
+
+    def canary_failed(self, serving: Serving, gone: Gone | None = None) -> None:
         """A canary failed; gone: its process is not there, so that asking again makes no sense before a probe."""
         with self._lock:
             if not self._concerns(serving):
@@ -159,9 +169,11 @@ class Traffic:
             assert self._applied is not None
             if self._applied.breaker.failed():
                 _log.error("the canary failed too often in a row and gets nothing any more", epoch=serving.epoch)
-            if gone:
+            if gone is not None:
                 self._ready = False
                 self._missed = PROBES_MISSED
+                if gone.died:
+                    self._applied = replace(self._applied, canary_died=True)
                 self.wake.set()
 
     def _concerns(self, serving: Serving) -> bool:
@@ -249,6 +261,12 @@ class Traffic:
         with self._lock:
             if self._applied is not None and self._applied.canary is arm:
                 self._ready, self._missed, self.trouble = True, 0, None
+
+    def _weigh(self) -> None:
+        with self._lock:
+            applied = self._applied
+            if applied is not None and applied.split.canary is not None and applied.breaker.look():
+                _log.error("the canary fails far more often than stable and gets nothing any more")
 
     def _note(self, trouble: str) -> None:
         with self._lock:

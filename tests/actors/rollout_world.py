@@ -9,20 +9,22 @@ from typing import Any
 from actors.adaptive_learning.deployment.controller import Controller
 from actors.adaptive_learning.versioning.actor import Versioning
 from core.clock import ManualClock
-from core.errors import ServiceUnavailable
+from core.errors import ArtifactCorrupt, ServiceUnavailable
 from core.protocols.traffic import Readiness
 from core.schemas.models import Evaluation, Lineage, NewVersion, PairedComparison, Signature
-from core.schemas.predictions import Quantiles, Target
+from core.schemas.predictions import Failure, Outcome, Quantiles, Target
 from core.schemas.rollouts import TERMINAL, RolloutConfig, RolloutStatus, SplitReport, TrafficSplit
-from core.store import schema
 from core.store.database import Database
 from core.store.ids import derived_id
+from core.store.outcomes import OutcomeStore
 from core.store.predictions import PredictionLog, PredictionRow, ShadowRow
 from core.store.splits import SplitStore
 
 MODEL = "engagement"
 CHANNELS = 40
 CONFIG = RolloutConfig(hold_s=(1.0, 1.0, 1.0), deadline_s=600.0, error_slo=0.05)
+#: Methods of the world outside that a kill may come before or after.
+COMMANDS = frozenset({"warm", "set_split", "release"})
 
 
 class Killed(Exception):
@@ -69,6 +71,17 @@ class Routers:
         return gone
 
 
+class Registered(Versioning):
+    """The registry, whose artifacts are whole unless said otherwise."""
+
+    corrupt: frozenset[int] = frozenset()
+
+    def verify(self, model: str, version: int, *, predictions: bool = True) -> Any:
+        if version in self.corrupt:
+            raise ArtifactCorrupt(f"artifact of v{version}: weights do not match their hash")
+        return self.get(model, version)
+
+
 @dataclass
 class Mortal:
     """Passes calls on, and kills the caller before or after the n-th of some of them."""
@@ -106,11 +119,12 @@ class World:
     failing: frozenset[int] = frozenset()  # versions that fail every time
 
     def __post_init__(self) -> None:
-        self.versioning = Versioning(self.database, self.clock)
+        self.versioning = Registered(self.database, self.clock)
         self.routers = Routers(self.database, self.clock)
         self.log = PredictionLog(self.database)
         self.splits = SplitStore(self.database)
         self.asked = 0
+        self.published_at = 0
         self.points = [-1]
 
     def register(self, *verdicts: str | None) -> None:
@@ -131,49 +145,69 @@ class World:
     def controller(self) -> Controller:
         """A fresh process."""
         versioning = Mortal(self.versioning, frozenset({"set_alias"}), self.points)
-        routers = Mortal(self.routers, frozenset({"warm", "set_split", "release"}), self.points)
+        routers = Mortal(self.routers, COMMANDS, self.points)
         made = Controller(self.database, self.clock, versioning, routers)  # type: ignore[arg-type]
         made._store = Mortal(made._store, frozenset({"append"}), self.points)  # type: ignore[assignment]
         return made
 
-    def traffic(self, posts: int = CHANNELS, ids: str = "") -> None:
-        """One request a channel under the split in force, scored by both versions, its outcome joined."""
+    def traffic(self, posts: int = CHANNELS, ids: str = "", *, labels: bool = True) -> None:
+        """One request a channel under the split in force, scored by both versions; its outcome joined at once."""
         split = self.splits.read(MODEL)
         assert split is not None
-        rows, shadows, outcomes = [], [], []
+        rows: list[PredictionRow] = []
+        shadows: list[ShadowRow] = []
         for channel in range(posts):
-            post = self.asked + channel
-            on_trial = split.canary is not None and channel / posts < split.weight
-            version = split.canary if on_trial and split.canary is not None else split.stable
-            failed = on_trial and version in self.failing
-            answer = self._answer(split.stable if failed else version, post)
-            row = PredictionRow(
-                id=derived_id(ids, post),
-                channel_id=channel,
-                post_id=post,
-                model=MODEL,
-                version=version,
-                arm="rescued" if failed else "canary" if on_trial else "stable",
-                epoch=split.epoch,
-                known_age_h=0,
-                published_at=0,
-                as_of=0,
-                answer=answer,
-                latency_ms=1.0,
-                at=0,
-            )
-            rows.append(row)
-            other = split.canary if version == split.stable else split.stable
-            if split.shadow and other is not None:
-                scored = None if other in self.failing else self._answer(other, post)
-                shadows.append(ShadowRow(row.id, MODEL, other, split.epoch, scored, 1.0, None if scored else "failed"))
-            settled = {"prediction_id": row.id, "target": "views_24h", "value": 1000.0, "known_at": 1, "joined_at": 1}
-            outcomes.append(settled)
+            asked = self._asked(split, channel, posts, ids)
+            rows += asked
+            other = split.canary if asked[-1].version == split.stable else split.stable
+            if split.shadow and other is not None and asked[0].arm != "rescued":
+                scored = None if other in self.failing else self._answer(other, self.asked + channel)
+                kind: Failure | None = None if scored else "error"
+                shadows.append(ShadowRow(rows[-1].id, MODEL, other, split.epoch, scored, 1.0, kind, 1.0, kind))
         self.asked += posts
         self.log.append(rows)
         self.log.add_shadows(shadows)
+        if labels:
+            self.settle(*(row.id for row in rows if row.answer))
+
+    def settle(self, *prediction_ids: str) -> None:
+        """A thousand views measured for each."""
+        outcomes = [Outcome(prediction, "views_24h", 1000.0, 1) for prediction in prediction_ids]
         with self.database.write() as connection:
-            self.database.append(connection, schema.outcome, outcomes)
+            OutcomeStore(self.database).add(connection, outcomes, 1)
+
+    def _asked(self, split: TrafficSplit, channel: int, posts: int, ids: str) -> list[PredictionRow]:
+        """The log's rows of one request: two where both versions failed."""
+        post = self.asked + channel
+        on_trial = split.canary is not None and channel / posts < split.weight
+        failed = on_trial and split.canary in self.failing
+        down = split.stable in self.failing
+        stable_answer = {} if down else self._answer(split.stable, post)
+        row = PredictionRow(
+            id=derived_id(ids, post),
+            channel_id=channel,
+            post_id=post,
+            model=MODEL,
+            version=split.stable,
+            arm="failed" if down else "stable",
+            epoch=split.epoch,
+            known_age_h=0,
+            published_at=self.published_at,
+            as_of=0,
+            answer=stable_answer,
+            latency_ms=1.0,
+            at=0,
+            score_ms=None if down else 1.0,
+            failure="error" if down else None,
+        )
+        if not on_trial:
+            return [row]
+        if failed:
+            rescued = replace(row, id=derived_id(ids, post, "rescued"), arm="rescued", score_ms=None, failure="error")
+            return [rescued, row] if down else [replace(rescued, id=row.id)]
+        assert split.canary is not None
+        answer = self._answer(split.canary, post)
+        return [replace(row, version=split.canary, arm="canary", answer=answer, score_ms=1.0, failure=None)]
 
     def _answer(self, version: int, post: int) -> dict[Target, Quantiles]:
         wobble = 1.0 + ((post * 7919 + version * 104729) % 21 - 10) / 200

@@ -98,7 +98,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 
 def _services(settings: Settings, world: World, bench: Bench) -> tuple[Services, Orchestrator]:
     database, clock = world.database, world.clock
-    versioning = Versioning(database, clock)
+    versioning = Versioning(database, clock, world.artifacts)
     drift = Drift(database, world.artifacts, clock, versioning)
     feedback, monitoring = Feedback(database, clock), Monitoring(database, clock)
     anomaly = AnomalyAnalysis(database, clock)

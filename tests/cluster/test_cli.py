@@ -131,6 +131,11 @@ def test_a_wrong_variable_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) ->
         ["drift"],
         ["rollout", "status"],
         ["rollout", "start", "2"],
+        ["rollout", "plan"],
+        ["rollout", "watch"],
+        ["rollout", "promote"],
+        ["rollout", "explain"],
+        ["rollout", "replay"],
         ["jobs", "list"],
         ["jobs", "submit", "nightly"],
     ],
@@ -330,6 +335,49 @@ def test_models_are_listed_and_shown(run: Run, served: Deployment) -> None:
     assert json.loads(run("models", "--version", "1", "--json")[1])["in_service"]["version"] == 1
     assert "v1" in run("models", "--version", "1")[1]
     assert "no version yet" in run("models", "other")[1]
+    assert run("models", "list", "--json")[1] == run("models", "--json")[1]
+    assert run("models", "show", "1")[1] == run("models", "--version", "1")[1]
+    assert run("models", "show", "9")[0] == 1
+
+
+def test_an_artifact_is_verified_from_the_command_line(run: Run, served: Deployment) -> None:
+    code, out, _ = run("models", "verify", "2")
+    assert (code, "v2 (1.1.0) is good: sha256, signature, features, predictions" in out) == (0, True)
+    assert json.loads(run("models", "verify", "2", "--json")[1])["bytes"] > 0
+    code, out, err = run("models", "verify", "9")
+    assert (code, out, "no version 9" in err) == (1, "", True)
+    assert run("models", "verify", "none")[0] == 2
+
+
+def test_two_versions_are_compared_from_the_command_line(run: Run, served: Deployment) -> None:
+    code, out, _ = run("models", "compare", "1", "2")
+    assert code == 0
+    assert "newer outcomes" in out
+    assert "mae_log" in out
+    document = json.loads(run("models", "compare", "1", "2", "--json")[1])
+    assert document["paired"]["against"] == 1
+    assert run("models", "compare", "1", "1")[0] == 1
+
+
+def test_who_is_in_charge_and_since_when_is_shown(run: Run, served: Deployment) -> None:
+    document = json.loads(run("models", "deployment", "--json")[1])
+    champion = document["aliases"][0]
+    assert (champion["alias"], champion["version"], champion["by"]) == ("champion", 1, "test")
+    shown = run("models", "deployment")[1]
+    assert "champion" in shown
+    assert "routers: v1" in shown
+    assert "champion" in run("models", "history")[1]
+    assert "no alias of other was ever set" in run("models", "history", "--model", "other")[1]
+
+
+def test_pruning_says_what_stays_and_why(run: Run, served: Deployment) -> None:
+    shown = run("models", "prune", "--keep", "2", "--dry-run")[1]
+    assert "champion names it" in shown
+    assert "among the newest 2" in shown
+    assert "0 artifacts would be deleted, 0 bytes" in shown
+    assert json.loads(run("models", "prune", "--keep", "2", "--json")[1])["pruned"] == []
+    assert run("models", "prune")[0] == 2
+    assert run("models", "prune", "--keep", "0")[0] == 2
 
 
 def test_trainings_can_be_queued_without_waiting(run: Run, served: Deployment) -> None:
@@ -348,6 +396,11 @@ def test_a_rollout_is_steered_from_the_command_line(run: Run, served: Deployment
     assert shown["status"]["phase"] == "rolled_back"
     assert shown["events"]
     assert "audit log" in run("rollout", "status", begun["id"], "--events")[1]
+    assert run("rollout", "watch", begun["id"])[0] == 1  # it was taken back
+    assert "identical: yes" in run("rollout", "replay", begun["id"])[1]
+    explained = run("rollout", "explain", begun["id"])
+    assert explained[0] == 0, explained
+    assert "preparing → rolled_back" in explained[1]
     assert run("rollout", "pause", begun["id"])[0] == 1
     assert run("rollout", "resume", begun["id"])[0] == 1
 

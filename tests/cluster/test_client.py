@@ -23,7 +23,7 @@ from core.errors import (
 )
 from core.schemas.channels import PostDraft
 from core.schemas.predictions import FeedbackItem
-from core.schemas.rollouts import Phase
+from core.schemas.rollouts import TrafficFigures
 from core.settings import Settings
 from tests.cluster.conftest import Deployment
 
@@ -91,6 +91,20 @@ def test_models_show_versions_aliases_and_service(deployment: Deployment) -> Non
             bot.models.check_drift(1)
 
 
+def test_versions_are_verified_compared_and_kept(deployment: Deployment) -> None:
+    with connect(deployment.url) as bot:
+        assert bot.models.verify(1).checks == ("sha256", "signature", "features", "predictions")
+        found = bot.models.compare(1, 2)
+        assert (found.first, found.second, found.basis) == (1, 2, "newer_outcomes")
+        assert bot.models.deployment().aliases[0].version == 1
+        report = bot.models.prune(2, dry_run=True)
+        assert {kept.version for kept in report.kept} == {1, 2}
+        with pytest.raises(NotFound):
+            bot.models.verify(9)
+        with pytest.raises(InvalidInput):
+            bot.models.prune(0)
+
+
 def test_trainings_are_queued_and_cancelled(deployment: Deployment) -> None:
     with connect(deployment.url) as bot:
         task = bot.tasks.submit("train", strategy="batch", key="t1")
@@ -104,14 +118,36 @@ def test_a_rollout_is_started_followed_and_aborted(deployment: Deployment) -> No
         started = bot.rollouts.start(2, skip_validation=True, hold_s=[1, 1, 1])
         assert started.config.hold_s == (1.0, 1.0, 1.0)
         assert bot.rollouts.list()[0].id == started.id
-        assert bot.rollouts.get(started.id).phase is Phase.PREPARING
+        assert bot.rollouts.get(started.id).phase == "preparing"
         assert bot.rollouts.events(started.id)[0].seq >= 0
-        bot.rollouts.steer(started.id, "abort", "seen enough")
+        with pytest.raises(Refused):
+            bot.rollouts.promote(started.id, "before anything is known")
+        assert bot.rollouts.pause(started.id, "lunch").holds == ("paused",)
+        assert bot.rollouts.resume(started.id, "back").holds == ()
+        bot.rollouts.abort(started.id, "seen enough")
         for _ in range(10):
             deployment.orchestrator.controller.tick("engagement")
-        assert bot.rollouts.get(started.id).phase is Phase.ROLLED_BACK
+        assert bot.rollouts.get(started.id).phase == "rolled_back"
+        assert bot.rollouts.replay(started.id).identical is True
+        assert bot.rollouts.explain(started.id).verified is True
         with pytest.raises(Refused):
             bot.rollouts.steer(started.id, "pause", "too late")
+
+
+def test_a_rollout_that_cannot_work_is_refused_with_the_field(deployment: Deployment) -> None:
+    with connect(deployment.url) as bot:
+        for wrong in ({"alpha": 2}, {"steps": [0.5, 0.1, 1]}, {"guards": ["beauty"]}):
+            with pytest.raises(InvalidInput) as refused:
+                bot.rollouts.start(2, **wrong)
+            assert refused.value.details["field"] == next(iter(wrong))
+
+
+def test_a_rollout_is_planned_for_figures_that_are_assumed(deployment: Deployment) -> None:
+    figures = TrafficFigures(100.0, 0.001, 5000.0, 0.3)
+    with connect(deployment.url) as bot:
+        plan = bot.rollouts.plan(strategy="rolling", assumed=figures)
+        assert [step.weight for step in plan.steps] == [0.25, 0.5, 0.75, 1.0]
+        assert plan.figures == figures
 
 
 def test_a_workflow_is_begun_by_hand(deployment: Deployment) -> None:

@@ -18,6 +18,9 @@ from core.schemas.predictions import FeedbackItem
 VALUES: dict[str, Any] = {
     "metric": "posts",
     "number": 2,
+    "first": 1,
+    "second": 2,
+    "keep": 3,
     "name": "champion",
     "expect": 1,
     "reason": "test",

@@ -13,13 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from cluster import environment, head, ports, processes, state
 from cluster.head import Capacity
 from cluster.processes import MARK, Identity
 from cluster.state import HeadState
 from core.errors import Broken, Refused, StorageBroken
-from core.settings import Settings
+from core.settings import RolloutDefaults, Settings
 
 
 @pytest.fixture
@@ -121,7 +122,10 @@ def test_a_home_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 def test_the_heads_environment_hands_settings_and_code_on(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "elsewhere:1")
-    given = settings.model_copy(update={"tenant": "acme", "auto_train": False})
+    rollout = RolloutDefaults(
+        alpha=0.01, gates=(("errors",), (), ("quality",)), webhook=SecretStr("https://a.example/x")
+    )
+    given = settings.model_copy(update={"tenant": "acme", "auto_train": False, "rollout": rollout})
     env = environment.of_head(given, ports.choose(given), "the-mark")
     assert env[MARK] == "the-mark"
     assert env["RAY_AUTH_MODE"] == "token"
@@ -136,7 +140,7 @@ def test_the_heads_environment_hands_settings_and_code_on(settings: Settings, mo
             monkeypatch.setenv(name, value)
     again = Settings()
     assert (again.tenant, again.auto_train, again.home) == ("acme", False, settings.home)
-    assert again.rollout == settings.rollout
+    assert again.rollout == rollout
 
 
 def test_the_proxys_statistics_stay_on_this_machine(settings: Settings, tmp_path: Path) -> None:

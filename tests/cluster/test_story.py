@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -10,12 +11,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from cluster import connect, state
+from cluster.story.screen import Screen
 from core.ingest.simulator import SimulatorConfig, simulate
+from core.schemas.rollouts import Evidence, RolloutStatus
 from core.settings import Settings
 from tests.conftest import ROOT
 
@@ -113,6 +118,24 @@ def story(tmp_path: Path, small_world: Path) -> Iterator[Story]:
     if running.process.poll() is None:
         running.process.send_signal(signal.SIGINT)
         running.process.wait(60)
+
+
+def test_a_change_of_phase_is_told_with_what_asks_for_proof_and_what_accuses() -> None:
+    evidence = (
+        Evidence("harm:errors", -0.4, 4.9, 300),
+        Evidence("harm:quality", 0.7, 4.9, 40),
+        Evidence("safety:errors", 3.2, 3.0, 300),
+        Evidence("safety:quality", 0.0, 3.0, 0),
+    )
+    status = RolloutStatus("r1", "engagement", 2, 1, "canary_50", 0.5, None, (), evidence, "errors shown", 1, 2)
+    out = io.StringIO()
+    Screen(Console(file=out, width=200)).rollout(status, "canary_10")
+    first, *rest = out.getvalue().splitlines()
+    assert first == "   canary_10 → canary_50  v2 against v1, weight 50%: errors shown"
+    assert [line.split(":")[1].split()[0] for line in rest] == ["quality", "errors"]
+    out.truncate(0)
+    Screen(Console(file=out, width=200)).rollout(replace(status, phase="rolled_back"), "rolling_back")
+    assert "safety:" not in out.getvalue()  # nothing new was learned on the way back
 
 
 @pytest.mark.cluster

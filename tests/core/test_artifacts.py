@@ -110,3 +110,14 @@ def test_the_store_travels_to_other_processes(tmp_path: Path) -> None:
     store = ArtifactStore(str(tmp_path))
     address = store.put(FILES)
     assert pickle.loads(pickle.dumps(store)).get(address) == FILES
+
+
+def test_a_deleted_artifact_is_gone_and_its_bytes_are_told_once(store: ArtifactStore, tmp_path: Path) -> None:
+    address, other = store.put(FILES), store.put({"model.json": b"other"})
+    size = stored(tmp_path, address).stat().st_size
+    assert store.size(address) == size
+    assert [store.delete(address), store.delete(address)] == [size, 0]
+    assert (store.exists(address), store.size(address), store.exists(other)) == (False, None, True)
+    with pytest.raises(NotFound):
+        store.get(address)
+    assert store.get(store.put(FILES)) == FILES

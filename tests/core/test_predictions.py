@@ -13,7 +13,8 @@ from core.schemas.predictions import Quantiles, Target
 from core.store import schema
 from core.store.database import Database
 from core.store.ids import new_id
-from core.store.predictions import ArmCounts, PredictionLog, PredictionRow, ShadowCounts, ShadowRow
+from core.store.predictions import PredictionLog, PredictionRow
+from tests.tallies import first_attempts
 
 
 def answer(q50: float) -> dict[Target, Quantiles]:
@@ -63,7 +64,7 @@ def test_the_same_key_gives_the_stored_row_and_no_second_one(database: Database)
     again, other = log.append([row(key="k", version=2), row(key="other")])
     assert again == first
     assert other.id != first.id
-    assert log.counts("engagement", 0)[0].stable_n == 2
+    assert first_attempts(database)[0] == 2
 
 
 def test_a_key_repeated_inside_one_group_is_stored_once(database: Database) -> None:
@@ -86,59 +87,6 @@ def test_keys_and_rows_belong_to_their_tenant(database: Database) -> None:
     assert theirs.predictions_of(5, [11]) == (replace(foreign, key=None),)
     with pytest.raises(NotFound):
         theirs.get(stored.id)
-
-
-def test_counts_put_a_rescue_on_the_canary_and_a_failure_on_stable(database: Database) -> None:
-    log = PredictionLog(database)
-    arms = ["stable", "stable", "failed", "canary", "canary", "rescued"]
-    log.append([row(arm=arm) for arm in arms])
-    counts, last = log.counts("engagement", 0)
-    assert counts == ArmCounts(stable_n=3, stable_errors=1, canary_n=3, canary_errors=1)
-    log.append([row(arm="canary", epoch=2), row(arm="canary", epoch=3), row(model="another")])
-    assert log.counts("engagement", last)[0] == ArmCounts(canary_n=2)
-    only, later = log.counts("engagement", last, epochs={3})
-    assert only == ArmCounts(canary_n=1)
-    assert log.counts("engagement", later) == (ArmCounts(), later)
-
-
-def test_shadow_scores_are_stored_once_and_counted_with_their_failures(database: Database) -> None:
-    log = PredictionLog(database)
-    good = ShadowRow("p1", "engagement", 2, 1, answer(70), 4.0)
-    bad = ShadowRow("p2", "engagement", 2, 1, None, 4.0, error="timeout")
-    assert log.add_shadows([good, bad]) == 2
-    assert log.add_shadows([good, replace(bad, version=3)]) == 1
-    assert log.add_shadows([]) == 0
-    counts, last = log.shadow_counts("engagement", 2, 0)
-    assert counts == ShadowCounts(n=2, errors=1)
-    assert log.shadow_counts("engagement", 2, last) == (ShadowCounts(), last)
-
-
-def test_pairs_need_both_versions_whichever_of_them_answered(database: Database) -> None:
-    log = PredictionLog(database)
-    by_stable, by_canary, alone, failed, draft = log.append(
-        [
-            row(post_id=1),
-            row(post_id=2, version=2, arm="canary", answer=answer(90)),
-            row(post_id=3),
-            row(post_id=4),
-            row(post_id=None),
-        ]
-    )
-    log.add_shadows(
-        [
-            ShadowRow(by_stable.id, "engagement", 2, 1, answer(70), 1.0),
-            ShadowRow(by_canary.id, "engagement", 1, 1, answer(60), 1.0),
-            ShadowRow(failed.id, "engagement", 2, 1, None, 1.0, error="timeout"),
-            ShadowRow(draft.id, "engagement", 2, 1, answer(70), 1.0),
-        ]
-    )
-    for stored in (by_stable, by_canary, alone, failed, draft):
-        settle(database, stored.id, 85.0)
-    settle(database, by_stable.id, 99.0, target="views_72h")
-    pairs, last = log.pairs("engagement", 1, 2, 0)
-    assert [(p.post_id, p.stable_q50, p.challenger_q50, p.value) for p in pairs] == [(1, 80, 70, 85), (2, 60, 90, 85)]
-    assert log.pairs("engagement", 1, 2, last) == ((), last)
-    assert log.pairs("engagement", 1, 3, 0) == ((), last)
 
 
 def test_recent_features_are_the_newest_rows_oldest_first(database: Database) -> None:

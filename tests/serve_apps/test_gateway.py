@@ -18,8 +18,18 @@ from core.errors import NotFound, Refused, ServiceUnavailable
 from core.schemas.analytics import Figure, Overview
 from core.schemas.health import Health
 from core.schemas.models import TrainingRequest, TrainingTask
-from core.schemas.rollouts import Phase, RolloutConfig, RolloutStatus, SplitReport
-from core.settings import Settings
+from core.schemas.rollouts import (
+    Explanation,
+    Phase,
+    Replayed,
+    RolloutConfig,
+    RolloutPlan,
+    RolloutStatus,
+    SplitReport,
+    TrafficFigures,
+    configured,
+)
+from core.settings import RolloutDefaults, Settings
 from core.store import migrate
 from core.store.database import Database
 from core.store.keys import KeyStore
@@ -151,32 +161,107 @@ def test_a_rollout_starts_with_the_settings_and_what_the_caller_changes(office: 
     body = {"version": 2, "error_slo": 0.02}
     answer = office.client.post("/v1/rollouts", json=body, headers={"Idempotency-Key": "k"})
     assert (answer.status_code, answer.headers["location"]) == (202, "/v1/rollouts/r1")
-    _, model, version, config, key = orchestrator.calls[0]
-    assert (model, version, key) == ("engagement", 2, "k")
-    assert config == RolloutConfig(error_slo=0.02)
+    assert orchestrator.calls == [("start_rollout", "engagement", 2, RolloutConfig(error_slo=0.02), "k", "queue")]
+
+
+def test_a_rollout_may_go_another_way_and_not_wait_in_a_queue(office: Office) -> None:
+    orchestrator = office.there("orchestrator")
+    orchestrator.answers["start_rollout"] = Refused("roll-out r0 is under way")
+    body = {"version": 2, "strategy": "blue_green", "when_busy": "reject", "approvals": ["promote"]}
+    answer = office.client.post("/v1/rollouts", json=body)
+    assert (answer.status_code, answer.json()["detail"]) == (409, "roll-out r0 is under way")
+    *_, config, _, when_busy = orchestrator.calls[0]
+    assert (config.steps, config.approvals, when_busy) == ((0.0, 1.0), ("promote",), "reject")
+
+
+def test_a_step_may_be_said_by_both_shares(office: Office) -> None:
+    orchestrator = office.there("orchestrator")
+    orchestrator.answers["start_rollout"] = status()
+    steps = [{"stable": 0.9, "canary": 0.1}, 0.4, 1]
+    assert office.client.post("/v1/rollouts", json={"version": 2, "steps": steps}).status_code == 202
+    assert orchestrator.calls[0][3].steps == (0.1, 0.4, 1.0)
 
 
 @pytest.mark.parametrize(
     ("body", "at"),
     [
         ({"version": 2, "steps": [0.5, 0.1, 1.0]}, "steps"),
-        ({"version": 2, "steps": [0.5, 1.0]}, "hold_s"),
-        ({"version": 2, "steps": [1.5]}, "steps.0"),
+        ({"version": 2, "steps": [0.5, 1.0], "hold_s": [1.0]}, "hold_s"),
+        ({"version": 2, "steps": [1.5]}, "steps"),
+        ({"version": 2, "steps": [{"stable": 0.9, "canary": 0.2}, 1.0]}, "steps"),
+        ({"version": 2, "steps": []}, "steps"),
         ({"version": 0}, "version"),
-        ({"version": 2, "lease_s": 60, "abandon_s": 30}, "abandon_s"),
+        ({"version": 2, "lease_s": 60, "abandon_s": 30}, "lease_s"),
         ({"version": 2, "hold": 3}, "hold"),
+        ({"version": 2, "strategy": "leap"}, "strategy"),
+        ({"version": 2, "when_busy": "panic"}, "when_busy"),
+        ({"version": 2, "guards": ["beauty"]}, "guards"),
+        ({"version": 2, "gates": [["errors"], ["beauty"], []]}, "gates"),
+        ({"version": 2, "gates": [[], [], []]}, "gates"),
+        ({"version": 2, "freeze": ["at the weekend"]}, "freeze"),
+        ({"version": 2, "approvals": ["lunch"]}, "approvals.0"),
+        ({"version": 2, "alpha": 1.0}, "alpha"),
     ],
 )
 def test_a_rollout_that_makes_no_sense_is_refused_with_the_field(office: Office, body: dict[str, Any], at: str) -> None:
     answer = office.client.post("/v1/rollouts", json=body)
     assert (answer.status_code, answer.json()["field"]) == (422, at)
+    assert office.there("orchestrator").calls == []
+
+
+def test_a_number_that_is_none_is_refused(office: Office) -> None:
+    kind = {"Content-Type": "application/json"}
+    answer = office.client.post("/v1/rollouts", content='{"version": 2, "hold_s": [1, 1, NaN]}', headers=kind)
+    assert (answer.status_code, answer.json()["field"]) == (422, "hold_s.2")
+
+
+def test_a_plan_is_made_for_the_traffic_measured_or_assumed(office: Office) -> None:
+    orchestrator = office.there("orchestrator")
+    figures = TrafficFigures(100.0, 0.001, 500.0, 0.3)
+    orchestrator.answers["plan_rollout"] = RolloutPlan("engagement", figures, (), None, {}, refusals=("no pairs",))
+    answer = office.client.post("/v1/rollouts/plan", json={"strategy": "direct"})
+    assert (answer.status_code, answer.json()["refusals"]) == (200, ["no pairs"])
+    assumed = {"requests_per_s": 100, "error_rate": 0.001, "pairs_per_day": 500, "pair_sd": 0.3}
+    assert office.client.post("/v1/rollouts/plan", json={"assumed": assumed}).status_code == 200
+    direct = configured({}, {}, "direct")
+    assert orchestrator.calls == [
+        ("plan_rollout", "engagement", direct, None),
+        ("plan_rollout", "engagement", RolloutConfig(), figures),
+    ]
+    part = office.client.post("/v1/rollouts/plan", json={"assumed": {"requests_per_s": 100}})
+    assert (part.status_code, part.json()["field"]) == (422, "assumed.error_rate")
+
+
+def test_a_recorded_rollout_is_replayed_as_it_was_or_otherwise(office: Office) -> None:
+    orchestrator = office.there("orchestrator")
+    own = RolloutConfig(hold_s=(7.0, 7.0, 7.0), alpha=0.01)
+    orchestrator.answers |= {
+        "rollout": status(config=own),
+        "replay_rollout": Replayed("r1", 9, True, 3600.0, 0.5, "promoted", "done", 1.0),
+    }
+    for body in (None, {}, {"alpha": 0.2}, {"steps": [0.2, 1.0]}):
+        assert office.client.post("/v1/rollouts/r1/replay", json=body).json()["identical"] is True
+    configs = [call[2] for call in orchestrator.calls if call[0] == "replay_rollout"]
+    assert configs[:3] == [None, None, replace(own, alpha=0.2)]
+    assert (configs[3].steps, configs[3].hold_s, configs[3].alpha) == ((0.2, 1.0), (7.0, 7.0), 0.01)
+    assert office.client.post("/v1/rollouts/r1/replay", json={"alpha": 2}).json()["field"] == "alpha"
+
+
+def test_a_rollout_is_explained_from_its_log(office: Office) -> None:
+    orchestrator = office.there("orchestrator")
+    orchestrator.answers["explain_rollout"] = Explanation(status(), (), {"no_labels": 60.0}, 3, True, 12)
+    answer = office.client.get("/v1/rollouts/r1/explain").json()
+    assert (answer["held_s"], answer["late_labels"], answer["verified"]) == ({"no_labels": 60.0}, 3, True)
+    orchestrator.answers["explain_rollout"] = NotFound("no roll-out 'r9'")
+    assert office.client.get("/v1/rollouts/r9/explain").status_code == 404
 
 
 def test_only_known_ways_to_steer_exist(office: Office) -> None:
     orchestrator = office.there("orchestrator")
     orchestrator.answers["steer"] = lambda *args: status(reason=str(args))
     assert office.client.post("/v1/rollouts/r1/pause", json={"reason": "lunch"}).status_code == 200
-    assert orchestrator.calls == [("steer", "r1", "pause", "lunch")]
+    assert office.client.post("/v1/rollouts/r1/promote", json={"reason": "seen enough"}).status_code == 200
+    assert orchestrator.calls == [("steer", "r1", "pause", "lunch"), ("steer", "r1", "promote", "seen enough")]
     assert office.client.post("/v1/rollouts/r1/explode", json={"reason": "x"}).status_code == 422
     assert office.client.post("/v1/rollouts/r1/pause", json={"reason": ""}).status_code == 422
 
@@ -290,6 +375,16 @@ def test_one_document_describes_gateway_and_predictor(office: Office) -> None:
         for method, operation in methods.items():
             assert operation.get("summary") or operation.get("description"), f"{method} {path} says nothing"
     assert office.client.get("/docs").status_code == 200
+
+
+def test_the_document_describes_the_settings_of_a_rollout(office: Office) -> None:
+    schemas = office.client.get("/openapi.json").json()["components"]["schemas"]
+    fields = schemas["RolloutBody"]["properties"]
+    assert set(RolloutConfig.__slots__) <= set(fields)
+    assert fields["error_slo"]["description"] == RolloutDefaults.model_fields["error_slo"].description
+    assert [name for name in RolloutDefaults().fields() if not fields[name].get("description")] == []
+    assert set(schemas["ReplayBody"]["properties"]) == set(RolloutConfig.__slots__) | {"strategy"}
+    assert {"RolloutPlan", "Replayed", "Explanation", "TrafficFigures"} <= set(schemas)
 
 
 def test_beyond_loopback_only_health_is_open(office: Office) -> None:

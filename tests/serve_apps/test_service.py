@@ -9,23 +9,28 @@ from core.clock import HOUR
 from core.errors import Broken, Conflict, InsufficientData, InvalidInput, NoData, NotFound, Refused
 from core.schemas.channels import PostDraft
 from core.schemas.predictions import PredictionRequest
-from core.store.predictions import ArmCounts, ShadowCounts
+from core.store.evidence import EvidenceLog
 from serve_apps.predictor.arms import LocalArm
 from tests.serve_apps.world import GAP, POSTS, START, Bench, fill
+from tests.tallies import background, first_attempts
 
 
 def published(post: int) -> int:
     return START + (post - 1) * GAP
 
 
-def counts(bench: Bench) -> ArmCounts:
-    return bench.log.counts("engagement", 0)[0]
+def counts(bench: Bench) -> tuple[int, int, int, int]:
+    return first_attempts(bench.world.database)
+
+
+def shadows(bench: Bench, version: int) -> tuple[int, int]:
+    return background(bench.world.database, version)
 
 
 def test_without_a_version_in_service_the_answer_is_a_clear_refusal(bench: Bench) -> None:
     with pytest.raises(Refused, match="no model version"):
         bench.one()
-    assert counts(bench) == ArmCounts()
+    assert counts(bench) == (0, 0, 0, 0)
 
 
 def test_the_answer_is_the_log_row(bench: Bench) -> None:
@@ -58,7 +63,7 @@ def test_the_same_key_gives_the_same_answer_and_one_row(bench: Bench) -> None:
     assert all(other == first for other in others)
     bench.serve(bench.world.split(epoch=2, stable=2))
     assert bench.one(key="k") == first
-    assert counts(bench).stable_n == 1
+    assert counts(bench)[0] == 1
 
 
 def test_a_key_belongs_to_one_question(bench: Bench) -> None:
@@ -152,7 +157,7 @@ def test_unknown_channels_and_posts_are_not_found_and_leave_no_row(bench: Bench)
             bench.one(**changes)
     with pytest.raises(NotFound):
         bench.ask_for("0" * 32)
-    assert counts(bench) == ArmCounts()
+    assert counts(bench) == (0, 0, 0, 0)
 
 
 def test_a_channel_with_too_few_measured_posts_says_how_many_are_needed(bench: Bench) -> None:
@@ -207,7 +212,7 @@ def test_the_canary_answers_its_share_and_stable_the_rest(bench: Bench) -> None:
     assert answer.targets["views_24h"].q50 == pytest.approx(answer.usual * 1.2, rel=1e-5)
     bench.serve(bench.world.split(epoch=3, canary=2, weight=0.0))
     assert bench.one(post_id=54).arm == "stable"
-    assert counts(bench) == ArmCounts(stable_n=1, canary_n=1)
+    assert counts(bench) == (1, 0, 1, 0)
 
 
 def test_a_pin_chooses_the_version(bench: Bench) -> None:
@@ -225,7 +230,7 @@ def test_a_failing_canary_is_rescued_inside_the_request_and_counted(bench: Bench
     answer = bench.one()
     assert (answer.version, answer.arm) == (1, "rescued")
     assert answer.targets["views_24h"].q50 == pytest.approx(answer.usual, rel=1e-6)
-    assert counts(bench) == ArmCounts(canary_n=1, canary_errors=1)
+    assert counts(bench) == (0, 0, 1, 1)
 
 
 def test_a_dead_canary_is_not_waited_for_until_a_probe_finds_it_again(bench: Bench) -> None:
@@ -263,7 +268,7 @@ def test_both_versions_failing_count_against_both(bench: Bench) -> None:
     object.__setattr__(applied, "stable", LocalArm(1, Sick()))  # type: ignore[arg-type]
     with pytest.raises(Broken, match="out of memory"):
         bench.one(key="k")
-    assert counts(bench) == ArmCounts(stable_n=1, stable_errors=1, canary_n=1, canary_errors=1)
+    assert counts(bench) == (1, 1, 1, 1)
     bench.serve(bench.world.split(epoch=3, stable=2))
     assert bench.one(key="k").version == 2  # a failure does not use the key up
 
@@ -274,11 +279,11 @@ def test_in_a_trial_every_request_is_scored_by_both(bench: Bench) -> None:
     bench.serve(bench.world.split(epoch=3, canary=2, weight=1.0, shadow=True))
     by_canary = bench.one(post_id=54)
     bench.recorder.close()
-    assert bench.log.shadow_counts("engagement", 2, 0)[0] == ShadowCounts(1, 0)
-    assert bench.log.shadow_counts("engagement", 1, 0)[0] == ShadowCounts(1, 0)
+    assert shadows(bench, 2) == (1, 0)
+    assert shadows(bench, 1) == (1, 0)
     settle(bench, by_stable.id, 100.0)
     settle(bench, by_canary.id, 100.0)
-    pairs, _ = bench.log.pairs("engagement", 1, 2, 0)
+    pairs, _ = EvidenceLog(bench.world.database).pairs("engagement", 1, 2, 0)
     assert [p.challenger_q50 / p.stable_q50 for p in pairs] == pytest.approx([1.2, 1.2], rel=1e-5)
 
 
@@ -287,7 +292,7 @@ def test_a_failing_shadow_is_stored_as_a_failure_and_disturbs_nobody(bench: Benc
     canary.trouble = "wrong"
     assert bench.one().arm == "stable"
     bench.recorder.close()
-    assert bench.log.shadow_counts("engagement", 2, 0)[0] == ShadowCounts(1, 1)
+    assert shadows(bench, 2) == (1, 1)
 
 
 def test_a_repeated_request_is_not_shadowed_again(bench: Bench) -> None:
@@ -295,7 +300,7 @@ def test_a_repeated_request_is_not_shadowed_again(bench: Bench) -> None:
     bench.one(key="k")
     bench.one(key="k")
     bench.recorder.close()
-    assert bench.log.shadow_counts("engagement", 2, 0)[0].n == 1
+    assert shadows(bench, 2)[0] == 1
 
 
 def test_shadows_beyond_the_room_are_dropped_and_counted(bench: Bench) -> None:
@@ -306,7 +311,7 @@ def test_shadows_beyond_the_room_are_dropped_and_counted(bench: Bench) -> None:
     requests = [PredictionRequest("@town", post_id=50 - i) for i in range(6)]
     assert len(bench.ask(*requests)) == 6
     bench.recorder.close()
-    stored = bench.log.shadow_counts("engagement", 2, 0)[0].n
+    stored = shadows(bench, 2)[0]
     assert stored + bench.service.shadows_dropped == 6
 
 
@@ -315,7 +320,7 @@ def test_two_replicas_agree_on_a_key(bench: Bench) -> None:
     other = Bench(bench.world)
     other.serve(bench.world.split())
     assert other.one(key="k") == bench.one(key="k")
-    assert counts(bench).stable_n == 1
+    assert counts(bench)[0] == 1
     other.recorder.close()
 
 

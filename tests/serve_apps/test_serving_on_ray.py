@@ -22,6 +22,7 @@ from core.settings import Settings
 from core.store.predictions import PredictionLog
 from core.store.splits import SplitStore
 from tests.serve_apps.world import World
+from tests.tallies import background
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
@@ -115,7 +116,7 @@ def test_a_trial_its_death_and_a_promotion_without_a_failed_request(world: World
     traffic.start()
     tell(world.split(epoch=2, canary=2, weight=0.0, shadow=True))
     wait_for(lambda: predictor.split_report.remote().result(timeout_s=10).canary_ready)
-    wait_for(lambda: log.shadow_counts("engagement", 2, 0)[0].n > 0)
+    wait_for(lambda: background(log.database, 2)[0] > 0)
     report = tell(world.split(epoch=3, canary=2, weight=1.0, shadow=True))
     assert (report.epoch, report.weight) == (3, 1.0)
     seen = len(traffic.answers)

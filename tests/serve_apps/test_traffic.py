@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.errors import ArtifactCorrupt, Refused
-from serve_apps.predictor.arms import LocalArm
+from serve_apps.predictor.arms import Gone, LocalArm
 from serve_apps.predictor.traffic import Traffic
 from tests.serve_apps.world import Bench
 
@@ -139,6 +139,31 @@ def test_failures_of_an_earlier_split_do_not_count_against_the_present_one(bench
     before = bench.traffic.current()
     bench.traffic.apply(bench.world.split(epoch=3, canary=2, weight=1.0))
     for _ in range(25):
-        bench.traffic.canary_failed(before, gone=True)
+        bench.traffic.canary_failed(before, Gone("away", died=True))
     report = bench.traffic.report()
     assert (report.breaker_open, report.canary_ready) == (False, True)
+
+
+def test_a_process_that_died_is_reported_for_good_though_another_may_answer(bench: Bench) -> None:
+    canary = bench.trial(1.0)
+    canary.trouble = "dead"
+    bench.one()
+    assert bench.traffic.report().canary_gone
+    canary.trouble = ""
+    bench.traffic.tick()
+    assert (bench.traffic.report().canary_ready, bench.traffic.report().canary_gone) == (True, True)
+    bench.serve(bench.world.split(epoch=3, canary=2, weight=0.5))
+    assert not bench.traffic.report().canary_gone
+
+
+def test_failures_between_successes_open_the_breaker_when_stable_has_none(bench: Bench) -> None:
+    canary = bench.trial(1.0)
+    for i in range(60):
+        canary.trouble = "wrong" if i % 3 == 0 else ""
+        bench.one(post_id=50 - i % 9)
+        bench.one(post_id=50 - i % 9, pin=1)
+        bench.traffic.tick()
+        if bench.traffic.report().breaker_open:
+            break
+    report = bench.traffic.report()
+    assert (report.breaker_open, report.weight) == (True, 0.0)

@@ -79,6 +79,7 @@ def test_the_champion_is_compared_only_on_outcomes_that_it_has_not_learned_from(
     assert rows.known_at[np.isfinite(rows.actual)].min() > champion.data_until
     versus = result.evaluation.versus_champion
     assert versus is not None
+    assert versus.against == 1
     assert versus.n == rows.n_posts
     assert versus.verdict in ("better", "not_worse")
 

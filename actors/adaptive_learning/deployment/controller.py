@@ -13,22 +13,11 @@ from typing import cast
 
 import structlog
 
-from actors.adaptive_learning.deployment import audit
-from actors.adaptive_learning.deployment.admission import admit
-from actors.adaptive_learning.deployment.events import (
-    Action,
-    AliasMoved,
-    ChallengerFailed,
-    ChallengerReady,
-    Cursors,
-    Drift,
-    Fenced,
-    Observed,
-    Requested,
-    Started,
-    Steer,
-)
+from actors.adaptive_learning.deployment import audit, explanation, planner, retrospective
+from actors.adaptive_learning.deployment.admission import admit, check
+from actors.adaptive_learning.deployment.events import Action, Drift, Fenced, Requested, Steer
 from actors.adaptive_learning.deployment.evidence import EvidenceReader
+from actors.adaptive_learning.deployment.observation import Observation
 from actors.adaptive_learning.deployment.record import Record, Stage, intended, new_record, status
 from actors.adaptive_learning.deployment.reducer import refusal
 from actors.adaptive_learning.deployment.session import ACTOR, Memory, Session
@@ -37,9 +26,22 @@ from core.codec import from_json, to_json
 from core.errors import Broken, Conflict, Refused, ServiceUnavailable
 from core.protocols.adaptive_learning import VersioningService
 from core.protocols.traffic import TrafficActuator
-from core.schemas.rollouts import TERMINAL, Phase, RolloutConfig, RolloutEvent, RolloutStatus, SplitReport, TrafficSplit
+from core.schemas.rollouts import (
+    TERMINAL,
+    Explanation,
+    Phase,
+    Replayed,
+    RolloutConfig,
+    RolloutEvent,
+    RolloutPlan,
+    RolloutStatus,
+    TrafficFigures,
+    TrafficSplit,
+    WhenBusy,
+)
 from core.store.database import Database
 from core.store.ids import new_id
+from core.store.registry import Registry
 from core.store.rollouts import RolloutStore, StoredRollout
 from core.store.splits import SplitStore
 
@@ -52,47 +54,67 @@ class Controller:
     """One controller a process; calls from several threads take turns. A second process loses by epoch and by log."""
 
     def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        versioning: VersioningService,
-        actuator: TrafficActuator,
-        tenant: str = "default",
+        self, database: Database, clock: Clock, versioning: VersioningService, actuator: TrafficActuator
     ) -> None:
         self._store = RolloutStore(database)
         self._splits = SplitStore(database)
-        self._reader = EvidenceReader.of(database, tenant)
+        self._reader = EvidenceReader.of(database)
         self._clock = clock
         self._actuator = actuator
         self._versioning = versioning
+        self._observation = Observation(self._reader, self._splits, Registry(database), actuator, clock)
         self._lock = threading.Lock()
         self._memory: dict[str, Memory] = defaultdict(Memory)
-        self._looked: dict[str, Cursors] = {}
-        self._seen_at: dict[str, float] = {}
 
     # ------------------------------------------------------------ asked from outside
 
+    def plan(self, model: str, config: RolloutConfig, assumed: TrafficFigures | None = None) -> RolloutPlan:
+        """What to expect at the traffic of the last days, or at figures that the caller assumes; changes nothing."""
+        check(config)
+        return planner.plan(model, assumed or self._figures(model), config)
+
     def start(
-        self, model: str, version: int, config: RolloutConfig, key: str, *, approved: bool = True
+        self,
+        model: str,
+        version: int,
+        config: RolloutConfig,
+        key: str,
+        *,
+        approved: bool = True,
+        when_busy: WhenBusy = "queue",
     ) -> RolloutStatus:
         """Queue a roll-out, which begins with a next tick; without approval it waits for `resume`.
 
         The same key, or the same version while it is on its way, gives the one there is. NotFound for an unknown
-        version, InvalidInput for impossible settings, Refused by `admission.admit`.
+        version, InvalidInput for impossible settings, ArtifactCorrupt or Refused for an artifact that cannot be
+        served, Refused by `admission.admit` and where another is under way (when_busy="reject").
         """
         known = self._store.by_key(model, key)
         if known is not None:
             return _status(known)
+        check(config)
         challenger = self._versioning.get(model, version)
-        for other in self._store.open():
-            if other.model == model and other.challenger == version:
+        others = [other for other in self._store.open() if other.model == model]
+        for other in others:
+            if other.challenger == version:
                 return _status(other)
         champion = self._versioning.resolve(model, "champion")
         stable, note = admit(challenger, None if champion is None else champion.version, config)
-        record = new_record(new_id(), model, version, stable, config, approved=approved)
+        if others and when_busy == "reject":
+            raise Refused(f"roll-out {others[0].id} of {model} is under way", rollout=others[0].id)
+        self._versioning.verify(model, version, predictions=False)  # the canary computes them when it loads
+        started = self._queue(new_record(new_id(), model, version, stable, config, approved=approved), key, note)
+        if when_busy == "replace":
+            for other in others:
+                self.steer(other.id, "abort", f"replaced by v{version} (roll-out {started.id})")
+        return started
+
+    def _queue(self, record: Record, key: str, note: str) -> RolloutStatus:
         now = self._clock.now()
-        new = StoredRollout(record.id, model, version, stable, record.phase, to_json(record), now, now, seq=1)
-        request = Requested(version, stable, config, approved, note)
+        new = StoredRollout(
+            record.id, record.model, record.challenger, record.stable, record.phase, to_json(record), now, now, seq=1
+        )
+        request = Requested(record.challenger, record.stable, record.config, not record.holds, note)
         return _status(self._store.create(new, key, to_json(request)))
 
     def install(self, model: str, version: int, reason: str) -> None:
@@ -114,7 +136,7 @@ class Controller:
             raise ServiceUnavailable(f"not every router serves v{version} of {model} yet", model=model, version=version)
 
     def steer(self, rollout_id: str, action: str, reason: str) -> RolloutStatus:
-        """Pause, resume or abort, at once; Refused when the phase does not allow it."""
+        """Pause, resume, promote or abort, at once; Refused where phase or evidence do not allow it."""
         with self._lock:
             for _ in range(_ATTEMPTS):
                 stored = self._store.load(rollout_id)
@@ -127,6 +149,7 @@ class Controller:
                 try:
                     session.settle()
                 except Conflict:
+                    self._memory.pop(rollout_id, None)
                     continue  # another controller decided in between: look again
                 return self.status(rollout_id)
         raise Conflict(f"roll-out {rollout_id} changes too fast to {action} it: try again", rollout=rollout_id)
@@ -147,10 +170,31 @@ class Controller:
         """Replay the log; the number of events, StorageBroken where the state machine decides otherwise."""
         return audit.verify(self._store, rollout_id)
 
+    def replay(self, rollout_id: str, config: RolloutConfig | None = None) -> Replayed:
+        """Step through the log again, bit for bit or under another configuration; InvalidInput, StorageBroken."""
+        self._store.load(rollout_id)
+        if config is not None:
+            check(config)
+        return retrospective.replay(self._store.events(rollout_id), config)
+
+    def explain(self, rollout_id: str) -> Explanation:
+        """Why it stands where it stands: transitions, holds, late labels, and whether the log is whole."""
+        stored = self._store.load(rollout_id)
+        record, rows = from_json(Record, stored.record), self._store.rows(rollout_id)
+        late = self._reader.late(record) if record.phase in TERMINAL else 0
+        return explanation.explain(_status(stored), rows, late)
+
+    def _figures(self, model: str) -> TrafficFigures:
+        past = (from_json(Record, stored.record) for stored in self._store.all(model)[:10])
+        return self._reader.figures(model, self._clock.now(), past)
+
     # ------------------------------------------------------------ the loop
 
     def tick(self, model: str) -> RolloutStatus | None:
-        """Move the model's roll-out on by one pass, and renew its lease; None: there is none."""
+        """Move the model's roll-out on by one pass, and renew its lease; None: there is none.
+
+        StorageBroken when what was decided could not be stored: nothing of it was ordered then.
+        """
         with self._lock:
             stored = self._active(model)
             if stored is None:
@@ -159,16 +203,21 @@ class Controller:
                 self._pass(stored)
             except Conflict:
                 # Another controller acted between reading and persisting: nothing was ordered, the next tick looks.
+                self._memory.pop(stored.id, None)
                 _log.info("pass given up", rollout=stored.id)
+            except Broken:
+                self._memory.pop(stored.id, None)  # it may know of evidence that was not stored
+                raise
             return self.status(stored.id)
 
     def drifted(self, model: str, reason: str) -> None:
-        """The world began to move: pairs must be fresh before the weight rises again."""
+        """The world began to move: pairs must be fresh before the weight rises again. Each reason counts once."""
         with self._lock:
             stored = self._active(model)
-            if stored is not None:
+            event = Drift(reason)
+            if stored is not None and not self._store.has(stored.id, to_json(event)):
                 session = self._session(stored)
-                session.feed(Drift(reason))
+                session.feed(event)
                 session.settle()
 
     def _active(self, model: str) -> StoredRollout | None:
@@ -180,73 +229,13 @@ class Controller:
         session = self._session(stored)
         session.settle()
         if session.record.stage is Stage.QUEUED:
-            self._start(session)
+            self._observation.begin(session)
         elif session.record.phase not in TERMINAL:
-            self._look(session)
+            self._observation.look(session)
         session.settle()
         self._renew(session)
         if session.record.phase in TERMINAL:
-            self._forget(session.record.id)
-
-    def _forget(self, rollout_id: str) -> None:
-        self._memory.pop(rollout_id, None)
-        self._looked.pop(rollout_id, None)
-        self._seen_at.pop(rollout_id, None)
-
-    def _start(self, session: Session) -> None:
-        record = session.record
-        if record.holds:
-            return
-        split, champion = self._splits.read(record.model), self._versioning.resolve(record.model, "champion")
-        if split is None or champion is None or split.stable != champion.version:
-            served = "nothing" if split is None else f"v{split.stable}"
-            named = "nothing" if champion is None else f"v{champion.version}"
-            session.feed(AliasMoved(f"routers serve {served} while the champion is {named}"))
-        elif champion.version == record.challenger:
-            session.feed(Steer("abort", f"v{record.challenger} is the champion already"))
-        else:
-            session.feed(Started(split.stable, split.epoch, self._reader.here()))
-
-    def _look(self, session: Session) -> None:
-        """Facts in an order in which nothing rises before all bad news is in."""
-        session.feed(Observed(self._observed(session.record.model)))
-        if session.record.stage is Stage.LOADING:
-            self._look_at_challenger(session)
-        record = session.record
-        cursors = self._looked.get(record.id, record.cursors)
-        counts = self._reader.counts(record, cursors)
-        cursors = counts.cursors
-        if counts.executions.canary_n or counts.executions.stable_n:
-            session.feed(counts)
-        pairs = self._reader.pairs(record, cursors)
-        if pairs.differences:
-            session.feed(pairs)
-        self._looked[record.id] = pairs.cursors
-        session.feed_time(self._elapsed(record.id))
-
-    def _look_at_challenger(self, session: Session) -> None:
-        try:
-            readiness = self._actuator.ready(session.record.model, session.record.challenger)
-        except Broken:
-            return  # not known yet; the time to get ready is limited
-        if readiness.failed is not None:
-            session.feed(ChallengerFailed(readiness.failed))
-        elif readiness.ready:
-            session.feed(ChallengerReady())
-
-    def _observed(self, model: str) -> tuple[SplitReport, ...]:
-        """What routers report; none when they cannot be reached, which holds everything."""
-        try:
-            return tuple(sorted(self._actuator.observed(model), key=lambda report: report.pid))
-        except Broken:
-            return ()
-
-    def _elapsed(self, rollout_id: str) -> float:
-        """Seconds since this process last looked; time while no controller ran is not counted."""
-        now = self._clock.monotonic()
-        before = self._seen_at.get(rollout_id, now)
-        self._seen_at[rollout_id] = now
-        return max(0.0, now - before)
+            self._memory.pop(session.record.id, None)
 
     def _renew(self, session: Session) -> None:
         record = session.record

@@ -46,16 +46,16 @@ def _parsed(text: str) -> Window:
     found = _WINDOW.fullmatch(text.strip())
     if found is None:
         raise InvalidInput(
-            f"rollout.freeze: {text!r} is not like 'Fri 16:00 - Mon 08:00 Europe/Berlin'", field="freeze"
+            f"rollout.freeze: {text!r} is not like 'Fri 16:00 - Mon 08:00 Europe/Berlin'", field="rollout.freeze"
         )
     from_day, from_hour, from_minute, to_day, to_hour, to_minute, zone = found.groups()
     begins, ends = _minute(from_day, from_hour, from_minute), _minute(to_day, to_hour, to_minute)
     if begins == ends:
-        raise InvalidInput(f"rollout.freeze: {text!r} begins and ends at once", field="freeze")
+        raise InvalidInput(f"rollout.freeze: {text!r} begins and ends at once", field="rollout.freeze")
     try:
         return Window(text.strip(), begins, ends, ZoneInfo(zone))
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise InvalidInput(f"rollout.freeze: there is no time zone {zone!r}", field="freeze") from error
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: the name of a folder of zones
+        raise InvalidInput(f"rollout.freeze: there is no time zone {zone!r}", field="rollout.freeze") from error
 
 
 def _minute(day: str, hour: str, minute: str) -> int:

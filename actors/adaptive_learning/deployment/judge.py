@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from math import exp, log, sqrt
+from math import exp, isnan, log, nan, sqrt
 
 from actors.adaptive_learning.deployment import betting
 from actors.adaptive_learning.deployment.betting import Logs
@@ -165,6 +165,8 @@ def with_counts(book: Book, executions: Mapping[str, Executions], config: Rollou
 
     Counts that the configuration does not guard are kept for gates and for reading, and condemn nobody.
     """
+    if not executions:
+        return book
     cells = dict(book.cells)
     for segment, seen in executions.items():
         n = seen.stable_n + seen.canary_n
@@ -238,7 +240,12 @@ def with_matured(book: Book, due: int, labelled: int, config: RolloutConfig) -> 
 
 
 def with_pair(book: Book, difference: float, config: RolloutConfig) -> Book:
-    """The book after one more post: `difference` of the scaled |log errors|, canary - stable, in [-1, 1]."""
+    """The book after one more post: `difference` of the scaled |log errors|, canary - stable, in [-1, 1].
+
+    What lies outside, or is no number, is no pair: it changes nothing.
+    """
+    if not -1.0 <= difference <= 1.0:
+        return book
     return replace(
         book,
         pairs=book.pairs + 1,
@@ -252,11 +259,11 @@ def with_pair(book: Book, difference: float, config: RolloutConfig) -> Book:
 def scaled_difference(value: float, stable: float, challenger: float, clip: float) -> float:
     """|log error| of the challenger's median - that of stable's, clipped at `clip` and scaled into [-1, 1].
 
-    Views below one count as one, as everywhere in training.
+    Views below one count as one, as everywhere in training. NaN where one of the three is no number.
     """
     actual = log(max(value, 1.0))
     difference = abs(log(max(challenger, 1.0)) - actual) - abs(log(max(stable, 1.0)) - actual)
-    return max(-1.0, min(1.0, difference / clip))
+    return nan if isnan(difference) else max(-1.0, min(1.0, difference / clip))
 
 
 # ---------------------------------------------------------------- what follows
@@ -284,11 +291,17 @@ def _harms(book: Book, config: RolloutConfig) -> list[tuple[str, float]]:
     found = [
         (place, betting.mixture(cell.harm))
         for place, cell in book.cells.items()
-        if max(cell.harm) >= floor and place.split("@")[0] in config.guards
+        if max(cell.harm) >= floor and _guards(place, config)
     ]
     if "quality" in config.guards:
         found.append(("quality", betting.mixture(book.harm_quality)))
     return found
+
+
+def _guards(place: str, config: RolloutConfig) -> bool:
+    """Whether a cell may condemn: one that alpha is not shared with (a segment nobody asked for) may not."""
+    name, _, segment = place.partition("@")
+    return name in config.guards and (config.by_known_age or not segment)
 
 
 def both_bad(book: Book, config: RolloutConfig) -> bool:
@@ -345,7 +358,7 @@ def lines(book: Book, config: RolloutConfig) -> tuple[Evidence, ...]:
     found = []
     for place, cell in sorted(book.cells.items()):
         name, _, segment = place.partition("@")
-        if name in config.guards:
+        if _guards(place, config):
             n, rate = cell.total.canary_n, _wilson(cell.total.canary_n, cell.total.canary_errors)
             found.append(Evidence(f"harm:{name}", betting.mixture(cell.harm), condemn, n, *rate, segment=segment))
     mean = _mean(book, config.quality_clip)

@@ -6,7 +6,7 @@ may not have taken effect.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from actors.adaptive_learning.deployment import judge
@@ -98,6 +98,19 @@ def new_record(
 def name(record: Record) -> str:
     """What callers call its phase."""
     return label(record.phase, record.weight)
+
+
+def held(record: Record, hold: Hold) -> Record:
+    """The record with one more hold; the way back waits for nothing."""
+    if hold in record.holds or record.phase not in (Phase.PREPARING, Phase.TRIAL):
+        return record
+    return replace(record, holds=tuple(sorted((*record.holds, hold))))
+
+
+def lifted(record: Record, *holds: Hold) -> Record:
+    """The record without some holds."""
+    kept = tuple(hold for hold in record.holds if hold not in holds)
+    return record if kept == record.holds else replace(record, holds=kept)
 
 
 def gates(record: Record) -> tuple[str, ...]:

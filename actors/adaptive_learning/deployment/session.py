@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 
 import structlog
 
@@ -10,6 +10,7 @@ from actors.adaptive_learning.deployment.events import (
     Aliased,
     AliasMoved,
     Command,
+    Cursors,
     Event,
     Fenced,
     Promote,
@@ -30,7 +31,7 @@ from core.protocols.adaptive_learning import VersioningService
 from core.protocols.traffic import TrafficActuator
 from core.schemas.models import Alias
 from core.schemas.rollouts import TrafficSplit
-from core.store.rollouts import Decision, RolloutStore, StoredRollout
+from core.store.rollouts import Decision, RolloutState, RolloutStore, StoredRollout, digest
 
 _log = structlog.get_logger(__name__)
 
@@ -45,6 +46,8 @@ class Memory:
 
     done: set[Command] = field(default_factory=set)
     owed_s: float = 0.0
+    looked: Cursors | None = None  # beyond the record's: what was read there held nothing
+    seen_at: float | None = None  # monotonic
 
 
 @dataclass(slots=True)
@@ -70,13 +73,31 @@ class Session:
         after, commands = step(self.record, event)
         if after == self.record:
             return
-        plain = to_json(tuple(commands))
-        self._decisions.append(Decision(to_json(event), to_json(after), plain, after.phase, after.stable))
+        kept = to_json(after) if _decided(self.record, after) else digest(to_json(after))
+        self._decisions.append(Decision(to_json(event), kept, to_json(tuple(commands))))
         self.record = after
 
-    def feed_time(self, seconds: float) -> None:
-        """A tick; while only durations change it is kept back and added to the next."""
-        owed = self.memory.owed_s + seconds
+    @property
+    def cursors(self) -> Cursors:
+        """How far the logs were read: by the record, or beyond it where nothing was found.
+
+        The record may be ahead: another controller read on and stored what it found.
+        """
+        known, looked = self.record.cursors, self.memory.looked
+        return known if looked is None else Cursors(*map(max, astuple(known), astuple(looked)))
+
+    def looking(self, cursors: Cursors) -> None:
+        """The logs were read up to here."""
+        self.memory.looked = cursors
+
+    def feed_time(self) -> None:
+        """The time since this process last looked; time while no controller ran is not counted.
+
+        While only durations change it is kept back and added to the next.
+        """
+        now, before = self.clock.monotonic(), self.memory.seen_at
+        self.memory.seen_at = now
+        owed = self.memory.owed_s + (0.0 if before is None else max(0.0, now - before))
         after, _ = step(self.record, Tick(owed))
         self.memory.owed_s = 0.0
         if owed < GATHER_S and replace(after, timers=self.record.timers) == self.record:
@@ -98,7 +119,8 @@ class Session:
     def persist(self) -> None:
         """Commit the decisions; Conflict when somebody else decided meanwhile, and then nothing of them holds."""
         if self._decisions:
-            self._seq = self.store.append(self.record.id, self._seq, self._decisions, self.clock.now())
+            state = RolloutState(to_json(self.record), self.record.phase, self.record.stable)
+            self._seq = self.store.append(self.record.id, self._seq, self._decisions, state, self.clock.now())
             self._decisions.clear()
 
     def in_force(self, split: TrafficSplit) -> bool:
@@ -193,3 +215,11 @@ class Session:
         except Conflict as error:
             # Nothing is decided by these two aliases: whoever moved it in this instant keeps it.
             _log.info("alias left as somebody set it", alias=alias, error=str(error))
+
+
+def _decided(before: Record, after: Record) -> bool:
+    """Whether more than figures changed: such records are kept whole in the log, others by their hash."""
+    return any(
+        getattr(before, name) != getattr(after, name)
+        for name in ("phase", "stage", "place", "epoch", "holds", "reason", "certified", "approved")
+    )

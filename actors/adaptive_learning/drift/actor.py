@@ -134,9 +134,9 @@ class Drift:
         self._reports.put(made)
         return made
 
-    def latest(self, model: str, version: int) -> DriftReport | None:
-        """The last stored report."""
-        return self._reports.latest(model, version)
+    def latest(self, model: str, version: int, before: int | None = None) -> DriftReport | None:
+        """The last stored report, or the last one made before a moment."""
+        return self._reports.latest(model, version, before)
 
     def health(self) -> Health:
         """Read the backlog and decode every detector's state."""

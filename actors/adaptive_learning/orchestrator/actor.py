@@ -12,6 +12,8 @@ from typing import Any
 import structlog
 
 from actors.adaptive_learning.deployment.controller import Controller
+from actors.adaptive_learning.deployment.notices import Notices
+from actors.adaptive_learning.orchestrator import holds
 from actors.adaptive_learning.orchestrator.steps import Steps, Waiting
 from actors.adaptive_learning.orchestrator.triggers import decide
 from core.clock import HOUR, Clock
@@ -29,7 +31,16 @@ from core.schemas.health import Health
 from core.schemas.models import ModelVersion
 from core.schemas.monitoring import DriftReport
 from core.schemas.predictions import ENGAGEMENT
-from core.schemas.rollouts import RolloutConfig, RolloutEvent, RolloutStatus
+from core.schemas.rollouts import (
+    Explanation,
+    Replayed,
+    RolloutConfig,
+    RolloutEvent,
+    RolloutPlan,
+    RolloutStatus,
+    TrafficFigures,
+    WhenBusy,
+)
 from core.schemas.workflows import ENDED, LoopStatus, Step, Trigger, Workflow
 from core.settings import Settings
 from core.store.channels import ChannelStore
@@ -68,13 +79,14 @@ class Orchestrator:
         self._store = WorkflowStore(self.database)
         self._channels = ChannelStore(self.database, self.settings.tenant)
         self.controller = Controller(self.database, self.clock, self.versioning, self.actuator)
+        self._notices = Notices.of(self.database, self.settings.rollout.webhook)
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._referenced: int | None = None
-        self._held: set[tuple[str, int]] = set()
         if self.autostart:
-            # A roll-out is watched by a thread of its own: a consumer that hangs must not delay a way back or a lease.
-            for name, turn in (("tick", self.tick), ("control", self.control)):
+            # A roll-out is watched by a thread of its own: a consumer that hangs must not delay a way back or a lease;
+            # nor may somebody who is slow to take a notice.
+            for name, turn in (("tick", self.tick), ("control", self.control), ("notices", self.notify)):
                 threading.Thread(target=self._run, args=(turn,), name=name, daemon=True).start()
 
     # ------------------------------------------------------------ the loop
@@ -87,7 +99,7 @@ class Orchestrator:
             rollout = self._attempt(notes, "roll-out", lambda: self.control(model))
             champion = self.versioning.resolve(model, "champion")
             if champion is not None:
-                self._attempt(notes, "drift", partial(self._mind_drift, champion, rollout))
+                self._attempt(notes, "drift", partial(self._mind_world, champion, rollout))
             workflow = self._store.active(model)
             if workflow is not None:
                 workflow, waiting = self._advance(workflow, notes)
@@ -107,6 +119,10 @@ class Orchestrator:
     def control(self, model: str = ENGAGEMENT) -> RolloutStatus | None:
         """Move the active roll-out and renew its lease; None: there is none."""
         return self.controller.tick(model)
+
+    def notify(self, model: str = ENGAGEMENT) -> int:
+        """Tell people what roll-outs decided since the last time; how many decisions."""
+        return self._notices.deliver(model)
 
     def _run(self, turn: Callable[[], object]) -> None:
         while not self._stop.wait(self.settings.tick_s):
@@ -176,20 +192,17 @@ class Orchestrator:
             self._store.begin(model, decision.trigger, key, Step.DIAGNOSE, decision.reason, {}, self.clock.now())
         return decision.reason
 
-    def _mind_drift(self, champion: ModelVersion, rollout: RolloutStatus | None) -> None:
+    def _mind_world(self, champion: ModelVersion, rollout: RolloutStatus | None) -> None:
         """A champion has its own reference, however it came there; a world that moves holds a roll-out."""
         if self._referenced != champion.version:
             self.drift.set_reference(champion.model, champion.version)
             self._referenced = champion.version
         if rollout is None:
             return
-        report = self._drift(champion)
-        moved = report.residuals if report else None
-        if moved is None or moved.last_alarm_at is None or moved.last_alarm_at < rollout.started_at:
-            return
-        if (rollout.id, moved.last_alarm_at) not in self._held:
-            self._held.add((rollout.id, moved.last_alarm_at))
-            self.controller.drifted(champion.model, f"errors of v{champion.version} began to move")
+        report, earlier = self._drift(champion), self.drift.latest(champion.model, champion.version, rollout.started_at)
+        findings, channels = self.anomaly.findings(None, rollout.started_at), len(self._channels.channels())
+        for reason in holds.reasons(rollout, report, earlier, findings, channels):
+            self.controller.drifted(champion.model, reason)
 
     def _last_id(self, model: str) -> str:
         last = self._store.latest(model)
@@ -246,9 +259,15 @@ class Orchestrator:
         """Newest first, without histories."""
         return self._store.all(model)
 
-    def start_rollout(self, model: str, version: int, config: RolloutConfig, key: str) -> RolloutStatus:
-        """Roll a registered version out; a second one queues behind the first."""
-        return self.controller.start(model, version, config, key)
+    def plan_rollout(self, model: str, config: RolloutConfig, assumed: TrafficFigures | None = None) -> RolloutPlan:
+        """How long each step will need at the traffic measured, or assumed; changes nothing."""
+        return self.controller.plan(model, config, assumed)
+
+    def start_rollout(
+        self, model: str, version: int, config: RolloutConfig, key: str, when_busy: WhenBusy = "queue"
+    ) -> RolloutStatus:
+        """Roll a registered version out; a second one queues behind the first, replaces it, or is refused."""
+        return self.controller.start(model, version, config, key, when_busy=when_busy)
 
     def rollout(self, rollout_id: str) -> RolloutStatus:
         """State and evidence; NotFound."""
@@ -262,8 +281,16 @@ class Orchestrator:
         """The audit log, oldest first."""
         return self.controller.events(rollout_id)
 
+    def replay_rollout(self, rollout_id: str, config: RolloutConfig | None = None) -> Replayed:
+        """Step through the log again: bit for bit, or as another configuration would have decided."""
+        return self.controller.replay(rollout_id, config)
+
+    def explain_rollout(self, rollout_id: str) -> Explanation:
+        """Why it stands where it stands, from the verified log."""
+        return self.controller.explain(rollout_id)
+
     def steer(self, rollout_id: str, action: str, reason: str) -> RolloutStatus:
-        """pause, resume, abort; Refused when the phase does not allow it."""
+        """pause, resume, promote, abort; Refused when the phase or the evidence does not allow it."""
         return self.controller.steer(rollout_id, action, reason)
 
     def health(self) -> Health:

@@ -7,6 +7,7 @@ from typing import Any
 
 from actors.adaptive_learning.deployment.controller import Controller
 from actors.adaptive_learning.orchestrator.checks import Validation, against_champion, against_rolling_median
+from actors.adaptive_learning.orchestrator.holds import strong_channels, suspect
 from core.clock import DAY, Clock
 from core.codec import from_plain
 from core.errors import InsufficientData
@@ -15,9 +16,6 @@ from core.schemas.models import Strategy, TrainingRequest, TrainingTask
 from core.schemas.rollouts import Phase, RolloutConfig
 from core.schemas.workflows import Step, Workflow
 from core.settings import Settings
-
-#: With high findings in this share of the channels at once, the data is suspect, not the model.
-SUSPECT_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +82,9 @@ class Steps:
                 notes.append(f"input drift not known: {gap}")
             notes.append(self._in_service(workflow.model, champion.version))
         recent = self.anomaly.findings(None, until - 3 * DAY)
-        strong = {finding.channel for finding in recent if finding.severity in ("high", "critical")}
-        notes.append(f"strong anomalies in {len(strong)} of {self.channels} channels in three days")
-        if self.channels >= 4 and len(strong) >= SUSPECT_SHARE * self.channels and workflow.trigger != "manual":
+        strong = len(strong_channels(recent))
+        notes.append(f"strong anomalies in {strong} of {self.channels} channels in three days")
+        if suspect(recent, self.channels) and workflow.trigger != "manual":
             return Transition(Step.STOPPED, "; ".join(notes) + ": the data is suspect, not the model", found)
         next_step = Step.TUNE if workflow.data.get("tune") else Step.TRAIN
         return Transition(next_step, "; ".join(notes), found)
@@ -169,7 +167,7 @@ class Steps:
     def _rollout(self, workflow: Workflow) -> Transition | Waiting:
         version, rollout_id = int(workflow.data["version"]), workflow.data.get("rollout")
         if rollout_id is None:
-            defaults = from_plain(RolloutConfig, self.settings.rollout.model_dump())
+            defaults = self.settings.rollout.config()
             config = from_plain(RolloutConfig, workflow.data["config"]) if workflow.data.get("config") else defaults
             config = replace(config, skip_validation=bool(workflow.data.get("skip_validation")))
             approved = self.settings.auto_rollout or workflow.trigger == "manual"
@@ -180,7 +178,7 @@ class Steps:
             )
             return Transition(Step.ROLLOUT, reason, {"rollout": status.id})
         status = self.controller.status(str(rollout_id))
-        if status.phase is Phase.PROMOTED:
+        if status.phase == Phase.PROMOTED:
             return Transition(Step.SETTLE, status.reason)
         if status.phase in (Phase.ROLLED_BACK, Phase.HALTED):
             return Transition(Step.STOPPED, f"{status.phase}: {status.reason}")

@@ -125,11 +125,11 @@ class Host:
 
     def _run(self, turn: Callable[[], object]) -> None:
         while True:
-            time.sleep(TICK_S)
             try:
                 turn()
             except AnalyticBotError as error:
                 print(f"{turn.__name__}: {error}", flush=True)
+            time.sleep(TICK_S)
 
     def _control(self) -> None:
         self.controller.tick(ENGAGEMENT)

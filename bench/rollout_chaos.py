@@ -20,11 +20,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import func, select
+
 from bench._trial import FAST, Loader, Trial, trial
 from core.codec import from_json
 from core.schemas.predictions import ENGAGEMENT
 from core.schemas.rollouts import RolloutStatus
-from core.store.evidence import EvidenceLog
+from core.store import schema
 from core.store.registry import Registry
 from core.store.rollouts import RolloutStore
 from core.store.splits import SplitStore
@@ -151,25 +153,36 @@ def _end(made: Trial, status: RolloutStatus, stable: int, version: int) -> End:
 
 
 def _evidence(made: Trial, rollout: str) -> list[str]:
-    """Executions in the book beside those of the log between the first cursors and the last."""
+    """Executions in the book beside those of the log's rows between the first cursors and the last."""
     from actors.adaptive_learning.deployment.record import Record
 
-    store, log = RolloutStore(made.made.database), EvidenceLog(made.made.database)
+    store = RolloutStore(made.made.database)
     record = from_json(Record, store.load(rollout).record)
     first = next(json.loads(row.event)["cursors"] for row in store.events(rollout) if '"started"' in row.event)
-    epochs = range(record.first_epoch, record.epoch + 1)
-    attempts = log.first_attempts(record.model, first["prediction"], epochs)[0]
-    # The log goes on after the decision: only rows up to the last cursors were there for the judge.
-    late = log.first_attempts(record.model, record.cursors.prediction, epochs)[0]
-    shadows = log.background(record.model, record.stable, "stable", first["shadow_stable"])[0]
-    shadows_late = log.background(record.model, record.stable, "stable", record.cursors.shadow_stable)[0]
-    tried = log.background(record.model, record.challenger, "canary", first["shadow_challenger"])[0]
-    tried_late = log.background(record.model, record.challenger, "canary", record.cursors.shadow_challenger)[0]
+    last, p, s = record.cursors, schema.prediction, schema.shadow_score
+    asked = (
+        select(p.c.arm, p.c.answer != "{}", func.count())
+        .where(p.c.seq > first["prediction"], p.c.seq <= last.prediction, p.c.model == record.model)
+        .where(p.c.epoch.between(record.first_epoch, record.epoch))
+        .group_by(p.c.arm, p.c.answer != "{}")
+    )
     known = {"stable": [0, 0], "canary": [0, 0]}
-    for sign, parts in ((1, (*attempts, *shadows, *tried)), (-1, (*late, *shadows_late, *tried_late))):
-        for part in parts:
-            known[part.side][0] += sign * part.n
-            known[part.side][1] += sign * part.events["errors"]
+    with made.made.database.read() as connection:
+        for arm, answered, n in connection.execute(asked):
+            side = known["stable" if arm in ("stable", "failed") else "canary"]
+            side[0] += n
+            side[1] += n if arm in ("failed", "rescued") else 0
+            known["stable"][0] += n if arm == "rescued" and answered else 0
+        for side_name, version, cursor in (
+            ("stable", record.stable, "shadow_stable"),
+            ("canary", record.challenger, "shadow_challenger"),
+        ):
+            scored = select(func.count(), func.count(s.c.answer)).where(
+                s.c.seq > first[cursor], s.c.seq <= getattr(last, cursor), s.c.version == version
+            )
+            n, answered = connection.execute(scored).one()
+            known[side_name][0] += n
+            known[side_name][1] += n - answered
     cell = record.book.cells.get("errors")
     total = cell.total if cell else None
     counted = [[total.stable_n, total.stable_errors], [total.canary_n, total.canary_errors]] if total else [[0, 0]] * 2

@@ -1,8 +1,9 @@
 """Decides, without any controller, that a canary is dead or far worse than stable, and takes its share away.
 
-A run of failures opens it at once. Failures between successes are weighed as the roll-out's judge weighs them
-(`betting.on_events`), over all executions of one split, and open it when a healthy canary would look like this once in
-a million splits: the judge, who asks for less, has then had every chance to act before.
+A run of failures opens it at once, unless stable fails too: then the fault is not the canary's. Failures between
+successes are weighed as the roll-out's judge weighs them (`betting.on_events`), over all executions of one split, and
+open it when a healthy canary would look like this once in a million splits: the judge, who asks for less, has then had
+every chance to act before.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Breaker:
         self._limit = limit
         self._lock = threading.Lock()
         self._run = 0
+        self._stable_answered = False  # since the run began
         self._open = False
         self._stable, self._canary = _Executions(), _Executions()
         self._bets = betting.NO_RATIO_BETS
@@ -46,6 +48,7 @@ class Breaker:
         with self._lock:
             self._stable.n += 1
             self._stable.failed += failed
+            self._stable_answered = self._stable_answered or not failed
 
     def succeeded(self) -> None:
         """A canary answered: the run ends; an open breaker stays open."""
@@ -56,14 +59,17 @@ class Breaker:
     def failed(self) -> bool:
         """A canary failed; true when this failure opened the breaker."""
         with self._lock:
+            self._stable_answered = self._stable_answered and self._run > 0
             self._run += 1
             self._canary.n += 1
             self._canary.failed += 1
-            return self._opened(self._run >= self._limit)
+            return self._opened(self._run >= self._limit and self._stable_answered)
 
     def look(self) -> bool:
         """Weigh what was executed since the last look; true when this opened the breaker."""
         with self._lock:
+            if self._opened(self._run >= self._limit and self._stable_answered):
+                return True
             stable, canary = self._stable, self._canary
             if not (stable.n and canary.n and stable.failed + canary.failed):
                 return False  # without both versions there is no share to compare with: gather on

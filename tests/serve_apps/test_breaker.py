@@ -27,9 +27,24 @@ def executed(breaker: Breaker, rng: np.random.Generator, canary: float, stable: 
 
 def test_twenty_failures_in_a_row_open_it_at_once() -> None:
     breaker = Breaker()
-    assert [breaker.failed() for _ in range(20)] == [False] * 19 + [True]
+    opened = []
+    for _ in range(20):
+        opened.append(breaker.failed())
+        breaker.stable(failed=False)
+    assert opened == [False] * 19 + [True]
     breaker.succeeded()
     assert breaker.is_open
+
+
+def test_an_outage_that_stable_shares_does_not_open_it_and_its_end_does_where_the_canary_stays_down() -> None:
+    breaker = Breaker()
+    breaker.stable(failed=False)
+    for _ in range(100):
+        assert not breaker.failed()
+        breaker.stable(failed=True)
+    assert not breaker.look()
+    breaker.stable(failed=False)
+    assert breaker.look()
 
 
 @pytest.mark.parametrize(("canary", "stable"), [(0.2, 0.001), (0.05, 0.001)])

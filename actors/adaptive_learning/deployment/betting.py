@@ -8,7 +8,7 @@ bounded random variables by betting" (2024); Shafer and Vovk, "Game-Theoretic Fo
 
 from __future__ import annotations
 
-from math import exp, log
+from math import exp, log, log1p
 
 Logs = tuple[float, ...]
 
@@ -25,6 +25,9 @@ RATE_PRIOR: Logs = (0.4, 0.2, 0.15, 0.15, 0.1)
 #: Stakes on a bounded mean, as shares of the largest stake that cannot go broke.
 STAKES: Logs = (0.03, 0.1, 0.2, 0.4, 0.7, 0.95)
 
+#: Observations after which a reserve begins to be staked less with each.
+RESERVE_N = 10.0
+
 #: Wealth of one on each grid point, before anything was seen.
 NO_RATIO_BETS: Logs = (0.0,) * len(RATIOS)
 NO_TWIN_BETS: Logs = (0.0,) * len(TWIN_RATIOS)
@@ -38,6 +41,26 @@ def mixture(logs: Logs, prior: Logs | None = None) -> float:
     shares = prior or (1 / len(logs),) * len(logs)
     top = max(logs)
     return top + log(sum(share * exp(value - top) for share, value in zip(shares, logs, strict=True)))
+
+
+def kept(n: int) -> float:
+    """The part of a reserve that is not staked yet after n observations; 1 before the first, and never all gone.
+
+    What is staked later has not lost what earlier stakes lost while all was well, so a fault that begins late is found
+    about as fast as one that was there from the start: the price is log n, whenever it begins.
+    """
+    return 1.0 / (1.0 + log1p(n / RESERVE_N))
+
+
+def staked(logs: Logs, before: int, after: int) -> Logs:
+    """The wealth of each bet with what leaves the reserve between two numbers of observations."""
+    more = kept(before) - kept(after)
+    return tuple(max(value, log(more)) + log1p(exp(-abs(value - log(more)))) for value in logs) if more > 0 else logs
+
+
+def wealth(logs: Logs, n: int) -> float:
+    """Logarithm of all wealth after n observations: half was staked at once, half is the reserve's."""
+    return log(0.5 * exp(min(mixture(logs), 700.0)) + 0.5 * kept(n))
 
 
 def event_costs(grid: Logs, share: float, bound: float = 1.0) -> Logs:

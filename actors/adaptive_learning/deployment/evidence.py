@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from math import sqrt
 
 from actors.adaptive_learning.deployment.events import Baseline, Counts, Cursors, Matured, Pairs
-from actors.adaptive_learning.deployment.judge import Executions, Tally, scaled_difference
+from actors.adaptive_learning.deployment.judge import Executions, Tally, known_age, scaled_difference
 from actors.adaptive_learning.deployment.record import Record
 from core.clock import DAY, HOUR
 from core.schemas.predictions import TARGET_AGE_H
@@ -123,7 +123,7 @@ def _segmented(parts: Iterable[Executed], config: RolloutConfig) -> dict[str, Ex
     n: dict[str, dict[str, int]] = defaultdict(lambda: {"stable": 0, "canary": 0})
     events: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: {"stable": {}, "canary": {}})
     for part in parts:
-        for segment in ("", f"known_{part.known_age_h}h") if config.by_known_age else ("",):
+        for segment in ("", known_age(part.known_age_h)) if config.by_known_age else ("",):
             n[segment][part.side] += part.n
             counted = events[segment][part.side]
             for name, happened in part.events.items():

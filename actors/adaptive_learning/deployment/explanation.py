@@ -99,6 +99,6 @@ def _evidence(before: Record, after: Record) -> tuple[dict[str, Any], ...]:
     found = lines(after.book, after.config)
     wanted = {f"safety:{gate}" for gate in gates(before)} if after.phase is Phase.TRIAL else set()
     asked = [line for line in found if line.name in wanted]
-    against = [line for line in found if line.name.startswith("harm:")]
+    against = [line for line in found if line.name.startswith("harm:") and line.name != "harm:together"]
     asked += sorted(against, key=lambda line: line.needed - line.log_e)[:1]
     return tuple(to_plain(line) for line in asked)

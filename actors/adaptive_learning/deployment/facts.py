@@ -59,7 +59,7 @@ def absorbed(record: Record, event: Event) -> Record:
         case Matured():
             book = judge.with_matured(record.book, event.due, event.labelled, record.config)
             after = replace(record, cursors=event.cursors, book=book)
-            return held(after, Hold.NO_LABELS) if judge.uncovered(book, record.config) else after
+            return held(after, Hold.NO_LABELS) if _unlabelled(after) else after
         case Calendar():
             return _set(record, Hold.FROZEN, bool(event.window) and record.stage in (Stage.LOADING, Stage.SERVING))
         case AliasMoved() if record.stage in (Stage.LOADING, Stage.SERVING):
@@ -146,8 +146,14 @@ def _after_pairs(record: Record, event: Pairs) -> Record:
     after = replace(record, cursors=event.cursors, book=book)
     if book.pairs > record.book.pairs:
         after = replace(after, timers=replace(after.timers, unlabelled_s=0.0))
-        after = _set(after, Hold.NO_LABELS, judge.uncovered(book, record.config))
+        after = _set(after, Hold.NO_LABELS, _unlabelled(after))
     return lifted(after, Hold.DRIFT) if book.pairs >= record.fresh_needed else after
+
+
+def _unlabelled(record: Record) -> bool:
+    """Whether outcomes come in too rarely for a gate that is still to be passed."""
+    asked = any("quality" in gates for gates in record.config.gates[record.place :])
+    return asked and judge.uncovered(record.book, record.config)
 
 
 def _set(record: Record, hold: Hold, wanted: bool) -> Record:

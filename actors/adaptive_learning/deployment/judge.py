@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cache
 from math import exp, isnan, log, nan, sqrt
 
 from actors.adaptive_learning.deployment import betting
@@ -24,6 +25,9 @@ RECENT = 50.0
 TWICE = 2.0
 #: Chance that healthy routing is ever taken for skewed.
 SKEW_ALPHA = 0.005
+
+#: Parts of alpha, relative to one of the other questions.
+WEIGHTS = {"errors": 5.0, "quality": 2.0}
 
 _GAINS = {"slow": tuple(map(log, betting.SLOW_RATIOS)), "fail": tuple(map(log, betting.RATIOS))}
 _TWIN_GAINS = tuple(map(log, betting.TWIN_RATIOS))
@@ -105,6 +109,18 @@ class Executions:
     stable: dict[str, int] = field(default_factory=dict)  # events of COUNTED metrics; what did not happen is left out
     canary: dict[str, int] = field(default_factory=dict)
 
+    def __add__(self, more: Executions) -> Executions:
+        return Executions(
+            self.stable_n + more.stable_n,
+            self.canary_n + more.canary_n,
+            _added(self.stable, more.stable),
+            _added(self.canary, more.canary),
+        )
+
+
+def _added(some: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
+    return {name: some.get(name, 0) + more.get(name, 0) for name in (*some, *(n for n in more if n not in some))}
+
 
 @dataclass(frozen=True, slots=True)
 class Recent:
@@ -129,6 +145,7 @@ class Cell:
     """What is known of one count in one segment: at most 1 KB as JSON."""
 
     total: Tally = Tally()
+    betted: int = 0  # events that were bet on
     harm: Logs = betting.NO_RATIO_BETS
     ratio: Logs = betting.NO_TWIN_BETS  # safety: less than twice as often
 
@@ -137,10 +154,12 @@ class Cell:
 class Book:
     """Everything that was learned in a roll-out; the whole state of the judge.
 
-    cells: by "NAME" and "NAME@SEGMENT", made as they are first seen.
+    cells: by "NAME" and "NAME@SEGMENT", made as they are first seen. alone: executions of one version while the other
+    executed nothing, by segment: nothing can be compared with them yet.
     """
 
     cells: dict[str, Cell] = field(default_factory=dict)
+    alone: dict[str, Executions] = field(default_factory=dict)
     recent_stable: Recent = Recent()
     recent_canary: Recent = Recent()
     below_slo: Logs = betting.NO_RATE_BETS  # safety: errors rarer than the objective
@@ -161,24 +180,27 @@ class Book:
 
 
 def with_counts(book: Book, executions: Mapping[str, Executions], config: RolloutConfig) -> Book:
-    """The book after some executions, by segment; the share is the realised one of these very executions.
+    """The book after some executions, by segment.
 
-    Counts that the configuration does not guard are kept for gates and for reading, and condemn nobody.
+    Bets go by the realised share of the executions since the last bet. Where only one version executed, which is most
+    ticks at a request in ten seconds, there is no share: they wait for the other's next execution. Counts that the
+    configuration does not guard are kept for gates and for reading, and condemn nobody.
     """
     if not executions:
         return book
-    cells = dict(book.cells)
+    cells, alone = dict(book.cells), dict(book.alone)
     for segment, seen in executions.items():
-        n = seen.stable_n + seen.canary_n
-        share = seen.canary_n / n if n else 0.0
-        betted = 0.0 < share < 1.0 and bool(seen.stable or seen.canary)
-        costs = _costs(share, config.latency_ratio) if betted else None
+        together = alone.pop(segment) + seen if segment in alone else seen
+        both = together.stable_n > 0 and together.canary_n > 0
+        if not both and together.stable_n + together.canary_n > 0:
+            alone[segment] = together
+        betted = together if both and (together.stable or together.canary) else None
+        costs = _costs(betted.canary_n / (betted.canary_n + betted.stable_n), config) if betted else None
         for name in COUNTED:
             place = f"{name}@{segment}" if segment else name
-            stable, canary = seen.stable.get(name, 0), seen.canary.get(name, 0)
-            cells[place] = _counted(cells.get(place, _EMPTY), name, seen, stable, canary, costs)
+            cells[place] = _counted(cells.get(place, _EMPTY), name, seen, betted, costs)
     whole = executions.get("")
-    after = replace(book, cells=cells)
+    after = replace(book, cells=cells, alone=alone)
     return after if whole is None else _with_rates(after, whole, config)
 
 
@@ -186,22 +208,24 @@ _EMPTY = Cell()
 _Costs = tuple[Logs, Logs, Logs]
 
 
-def _costs(share: float, latency_ratio: float) -> _Costs:
+def _costs(share: float, config: RolloutConfig) -> _Costs:
     """What every event costs at this share: bets on failures, on slow answers, and the twin's."""
     return (
         betting.event_costs(betting.RATIOS, share),
-        betting.event_costs(betting.SLOW_RATIOS, share, latency_ratio),
+        betting.event_costs(betting.SLOW_RATIOS, share, config.latency_ratio),
         betting.event_costs(betting.TWIN_RATIOS, share, TWICE),
     )
 
 
-def _counted(cell: Cell, name: str, seen: Executions, stable: int, canary: int, costs: _Costs | None) -> Cell:
-    total = cell.total + Tally(seen.stable_n, stable, seen.canary_n, canary)
+def _counted(cell: Cell, name: str, seen: Executions, betted: Executions | None, costs: _Costs | None) -> Cell:
+    total = cell.total + Tally(seen.stable_n, seen.stable.get(name, 0), seen.canary_n, seen.canary.get(name, 0))
+    stable, canary = (betted.stable.get(name, 0), betted.canary.get(name, 0)) if betted else (0, 0)
     if costs is None or stable + canary == 0:
-        return Cell(total, cell.harm, cell.ratio)
-    slow = name.startswith("slow")
-    harm_ = betting.on_events(cell.harm, _GAINS["slow" if slow else "fail"], costs[1 if slow else 0], canary, stable)
-    return Cell(total, harm_, betting.on_events(cell.ratio, _TWIN_GAINS, costs[2], canary, stable))
+        return Cell(total, cell.betted, cell.harm, cell.ratio)
+    slow, events = name.startswith("slow"), cell.betted + stable + canary
+    stakes = betting.staked(cell.harm, cell.betted, events)
+    harm_ = betting.on_events(stakes, _GAINS["slow" if slow else "fail"], costs[1 if slow else 0], canary, stable)
+    return Cell(total, events, harm_, betting.on_events(cell.ratio, _TWIN_GAINS, costs[2], canary, stable))
 
 
 def _with_rates(book: Book, seen: Executions, config: RolloutConfig) -> Book:
@@ -251,7 +275,7 @@ def with_pair(book: Book, difference: float, config: RolloutConfig) -> Book:
         pairs=book.pairs + 1,
         pairs_sum=book.pairs_sum + difference,
         pairs_squares=book.pairs_squares + difference * difference,
-        harm_quality=betting.mean_above(book.harm_quality, difference),
+        harm_quality=betting.mean_above(betting.staked(book.harm_quality, book.pairs, book.pairs + 1), difference),
         safe_quality=betting.mean_below(book.safe_quality, difference, config.quality_margin / config.quality_clip),
     )
 
@@ -269,39 +293,62 @@ def scaled_difference(value: float, stable: float, challenger: float, clip: floa
 # ---------------------------------------------------------------- what follows
 
 
-def guarded(config: RolloutConfig) -> int:
-    """How many questions may condemn: alpha is shared among them, whether or not they have data yet."""
-    counts = sum(name in COUNTED for name in config.guards)
-    return counts * (1 + len(KNOWN_AGES_H) * config.by_known_age) + ("quality" in config.guards)
+@cache
+def shares(config: RolloutConfig) -> dict[str, float]:
+    """The part of alpha that each question has, by place: they sum to one, whether or not there are data yet.
 
-
-def harm(book: Book, config: RolloutConfig) -> Harm | None:
-    """What condemns the canary now, the strongest first; only what the configuration guards."""
-    needed = log(max(guarded(config), 1) / config.alpha)
-    worst: Harm | None = None
-    for place, log_e in _harms(book, config):
-        if log_e >= needed and (worst is None or log_e > worst.log_e):
-            worst = Harm(place, log_e)
-    return worst
-
-
-def _harms(book: Book, config: RolloutConfig) -> list[tuple[str, float]]:
-    # The largest bet bounds the mean of all: most cells are dismissed without a single exponential.
-    floor = log(1 / config.alpha)
-    found = [
-        (place, betting.mixture(cell.harm))
-        for place, cell in book.cells.items()
-        if max(cell.harm) >= floor and _guards(place, config)
-    ]
-    if "quality" in config.guards:
-        found.append(("quality", betting.mixture(book.harm_quality)))
+    Failures matter most and are seen first, so they have most; the known ages of a count share half of its part.
+    """
+    weights = {name: WEIGHTS.get(name, 1.0) for name in dict.fromkeys(config.guards)}
+    total, found = sum(weights.values()), dict[str, float]()
+    for name, weight in weights.items():
+        part = weight / total
+        if not config.by_known_age or name not in COUNTED:
+            found[name] = part
+            continue
+        found[name] = part / 2
+        found |= {f"{name}@{known_age(age)}": part / 2 / len(KNOWN_AGES_H) for age in KNOWN_AGES_H}
     return found
 
 
-def _guards(place: str, config: RolloutConfig) -> bool:
-    """Whether a cell may condemn: one that alpha is not shared with (a segment nobody asked for) may not."""
-    name, _, segment = place.partition("@")
-    return name in config.guards and (config.by_known_age or not segment)
+def known_age(age_h: int) -> str:
+    """Name of the segment of executions at a known age."""
+    return f"known_{age_h}h"
+
+
+def harm(book: Book, config: RolloutConfig) -> Harm | None:
+    """What condemns the canary now, by its strongest question; only what the configuration guards.
+
+    The weighted sum of e-processes is an e-process: a healthy canary's ever reaches 1/alpha with probability alpha at
+    most (Ville), however the questions depend on each other. It reaches it no later than any single one reaches its
+    own part (Vovk and Wang, "E-values: calibration, combination and applications", 2021).
+    """
+    needed, parts = log(1 / config.alpha), shares(config)
+    # The largest bet bounds the mean of all: most ticks are dismissed without a single mixture.
+    highest = {place: max(0.0, *book.cells[place].harm) if place in book.cells else 0.0 for place in parts}
+    if "quality" in parts:
+        highest["quality"] = max(0.0, *book.harm_quality)
+    top = max(highest.values(), default=0.0)
+    if not parts or top + log(sum(parts[place] * exp(value - top) for place, value in highest.items())) < needed:
+        return None
+    if _together(book, config) < needed:
+        return None
+    worst = max(parts, key=lambda place: log(parts[place]) + _against(book, place))
+    return Harm(worst, _against(book, worst))
+
+
+def _against(book: Book, place: str) -> float:
+    """Log evidence against the canary of one question."""
+    if place == "quality":
+        return betting.wealth(book.harm_quality, book.pairs)
+    cell = book.cells.get(place, _EMPTY)
+    return betting.wealth(cell.harm, cell.betted)
+
+
+def _together(book: Book, config: RolloutConfig) -> float:
+    """Log of the weighted sum of all evidence against the canary."""
+    parts = shares(config)
+    return betting.mixture(tuple(_against(book, place) for place in parts), tuple(parts.values())) if parts else 0.0
 
 
 def both_bad(book: Book, config: RolloutConfig) -> bool:
@@ -354,16 +401,20 @@ def safety(book: Book, gate: str) -> float:
 
 def lines(book: Book, config: RolloutConfig) -> tuple[Evidence, ...]:
     """The book for a person. Intervals are 95 % and for reading only: no decision uses them."""
-    condemn, clear = log(max(guarded(config), 1) / config.alpha), log(1 / config.beta)
+    clear, mean, parts = log(1 / config.beta), _mean(book, config.quality_clip), shares(config)
     found = []
-    for place, cell in sorted(book.cells.items()):
+    for place in sorted(place for place in parts if place in book.cells):
         name, _, segment = place.partition("@")
-        if _guards(place, config):
-            n, rate = cell.total.canary_n, _wilson(cell.total.canary_n, cell.total.canary_errors)
-            found.append(Evidence(f"harm:{name}", betting.mixture(cell.harm), condemn, n, *rate, segment=segment))
-    mean = _mean(book, config.quality_clip)
-    if "quality" in config.guards:
-        found.append(Evidence("harm:quality", betting.mixture(book.harm_quality), condemn, book.pairs, *mean))
+        total = book.cells[place].total
+        n, rate = total.canary_n, _wilson(total.canary_n, total.canary_errors)
+        alone = log(1 / (config.alpha * parts[place]))
+        found.append(Evidence(f"harm:{name}", _against(book, place), alone, n, *rate, segment=segment))
+    if "quality" in parts:
+        alone = log(1 / (config.alpha * parts["quality"]))
+        found.append(Evidence("harm:quality", _against(book, "quality"), alone, book.pairs, *mean))
+    if book.cells or book.pairs:
+        n = max(max((cell.total.canary_n for cell in book.cells.values()), default=0), book.pairs)
+        found.append(Evidence("harm:together", _together(book, config), log(1 / config.alpha), n))
     for gate in dict.fromkeys(name for gates in config.gates for name in gates):
         total = book.cells.get(gate.removesuffix("_ratio"), _EMPTY).total
         estimate = mean if gate == "quality" else _wilson(total.canary_n, total.canary_errors)

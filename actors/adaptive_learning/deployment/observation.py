@@ -56,14 +56,15 @@ class Observation:
         record = session.record
         session.feed(Observed(self._observed(record.model)))
         session.feed(Calendar(freeze.open_window(record.config.freeze, self.clock.now())))
-        if session.record.stage is Stage.LOADING:
-            self._challenger(session)
-        if session.record.stage is Stage.SERVING:
+        if record.stage in (Stage.LOADING, Stage.SERVING):
             champion = self._champion(record.model)
             if champion != record.stable:
                 named = "nothing" if champion is None else f"v{champion}"
                 session.feed(AliasMoved(f"somebody made {named} the champion"))
-        session.looking(self._evidence(session))
+        if session.record.stage is Stage.LOADING:
+            self._challenger(session)
+        if record.stage in (Stage.SERVING, Stage.ALIASING):  # elsewhere no split puts both versions to work
+            session.looking(self._evidence(session))
         session.feed_time()
 
     def _evidence(self, session: Session) -> Cursors:

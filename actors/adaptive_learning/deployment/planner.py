@@ -17,7 +17,7 @@ from statistics import NormalDist
 from actors.adaptive_learning.deployment import betting
 from actors.adaptive_learning.deployment.admission import check
 from actors.adaptive_learning.deployment.betting import Logs
-from actors.adaptive_learning.deployment.judge import TWICE, guarded
+from actors.adaptive_learning.deployment.judge import TWICE, shares
 from actors.adaptive_learning.deployment.record import NO_DATA_S, NO_LABELS_S
 from core.clock import DAY
 from core.errors import InvalidInput
@@ -81,7 +81,7 @@ def detection_s(canary_rate: float, figures: TrafficFigures, config: RolloutConf
     """Seconds until a canary with this error rate is condemned, in whole passes of the controller; None: never."""
     n = figures.requests_per_s
     grows = _ratio(betting.RATIOS, 1.0, n * canary_rate, n * figures.error_rate)
-    return _passes(_first(grows, _condemned(config)))
+    return _passes(_first(grows, _condemned(config, "errors")))
 
 
 # ---------------------------------------------------------------- growth
@@ -165,8 +165,10 @@ def _unknown(gate: str, figures: TrafficFigures) -> bool:
     return gate.startswith("slow") and gate.removesuffix("_ratio") not in figures.rates
 
 
-def _condemned(config: RolloutConfig) -> float:
-    return log(guarded(config) / config.alpha)
+def _condemned(config: RolloutConfig, question: str) -> float:
+    """Log wealth of the bets at which a question condemns alone, all others undecided; half of it is a reserve's."""
+    part = shares(config)[question]
+    return log(2 * (1 / config.alpha - (1 - part)) / part - 1)
 
 
 def _passes(seconds: float | None) -> float | None:
@@ -185,7 +187,7 @@ def _detect(figures: TrafficFigures, config: RolloutConfig) -> dict[str, float |
         grows = _pair_growth(betting.STAKES, float, worse / config.quality_clip, figures.pair_sd)
         after = _first(
             lambda s: betting.mixture(_times(grows, s * figures.pairs_per_day / DAY)),
-            _condemned(config),
+            _condemned(config, "quality"),
         )
         found[f"quality +{worse:g}"] = _passes(None if after is None else after + figures.label_delay_s)
     return found

@@ -125,11 +125,13 @@ class Orchestrator:
         return self._notices.deliver(model)
 
     def _run(self, turn: Callable[[], object]) -> None:
-        while not self._stop.wait(self.settings.tick_s):
+        while True:  # at once: after a restart a roll-out waits to be steered
             try:
                 turn()
             except AnalyticBotError as error:
                 log.warning("tick_failed", error=str(error), code=error.code)
+            if self._stop.wait(self.settings.tick_s):
+                return
 
     def stop(self) -> None:
         """End the timer."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ray
 import structlog
-from ray import serve
 from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
-from ray.serve.schema import ApplicationStatus
 
 from core.clock import Clock
 from core.errors import NotConfigured, ServiceUnavailable
@@ -19,6 +18,27 @@ from core.protocols.traffic import Readiness
 from core.schemas.rollouts import SplitReport, TrafficSplit
 from core.store.database import Database
 from core.store.splits import SplitStore
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """As if a module that nothing here needs were not installed."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+# Serve imports pandas where it can, to encode data frames; it is half of the import, and after the death of a
+# controller the roll-out waits for it.
+with _hidden("pandas"):
+    from ray import serve
+    from ray.serve.exceptions import RayServeException
+    from ray.serve.schema import ApplicationStatus
 
 _log = structlog.get_logger(__name__)
 

@@ -36,6 +36,19 @@ def test_twenty_failures_in_a_row_open_it_at_once() -> None:
     assert breaker.is_open
 
 
+def test_a_success_ends_the_run() -> None:
+    breaker = Breaker(limit=3)
+    breaker.failed()
+    breaker.stable(failed=False)
+    assert not breaker.failed()
+    breaker.succeeded()
+    opened = []
+    for _ in range(3):
+        opened.append(breaker.failed())
+        breaker.stable(failed=False)
+    assert opened == [False, False, True]
+
+
 def test_an_outage_that_stable_shares_does_not_open_it_and_its_end_does_where_the_canary_stays_down() -> None:
     breaker = Breaker()
     breaker.stable(failed=False)

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Conflict, InvalidInput
-from serve_apps.predictor.breaker import Breaker
 from serve_apps.predictor.lease import Lease, Standing
 from serve_apps.predictor.routing import bucket, parse_pin, route, side
 
@@ -55,16 +54,6 @@ def test_a_pin_is_a_version_number(header: str | None, pin: int | None) -> None:
 def test_anything_else_in_the_pin_is_refused(header: str) -> None:
     with pytest.raises(InvalidInput):
         parse_pin(header)
-
-
-def test_the_breaker_opens_on_a_run_of_failures_and_stays_open() -> None:
-    breaker = Breaker(limit=3)
-    assert [breaker.failed(), breaker.failed()] == [False, False]
-    breaker.succeeded()
-    assert [breaker.failed(), breaker.failed(), breaker.failed()] == [False, False, True]
-    breaker.succeeded()
-    assert breaker.is_open
-    assert not breaker.failed()
 
 
 class TestLease:

@@ -1,6 +1,7 @@
 """Decides what an event tells of a roll-out: its figures, its durations, and what holds it. Nothing moves here.
 
-What is no number never enters: seconds, quantiles and weights that are none are ignored here, pairs in the judge.
+What is no number never enters: quantiles and weights that are none are ignored here, seconds in `reducer.step`, pairs
+in the judge.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def absorbed(record: Record, event: Event) -> Record:
     if record.stage is Stage.OVER:
         return record
     match event:
-        case Tick() if isfinite(event.seconds) and event.seconds > 0:
+        case Tick():
             return _after_time(record, event.seconds)
         case Observed():
             return _after_observation(record, event.reports)

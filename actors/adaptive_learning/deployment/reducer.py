@@ -9,6 +9,7 @@ that is down. The way back cannot be left, and ends.
 from __future__ import annotations
 
 from dataclasses import replace
+from math import isfinite
 
 from actors.adaptive_learning.deployment import judge
 from actors.adaptive_learning.deployment.events import (
@@ -36,7 +37,12 @@ __all__ = ["refusal", "step"]
 
 
 def step(record: Record, event: Event) -> tuple[Record, tuple[Command, ...]]:
-    """The record after an event, and what is ordered now that was not before."""
+    """The record after an event, and what is ordered now that was not before.
+
+    A tick that is no time (zero, negative, no number) decides nothing.
+    """
+    if isinstance(event, Tick) and not (isfinite(event.seconds) and event.seconds > 0):
+        return record, ()
     after = _decide(absorbed(record, event), event)
     if after is record:
         return record, ()

@@ -3,7 +3,7 @@
     python -m bench.rollout aa [--runs 20]          # equal versions: how many are taken back
     python -m bench.rollout detect [--runs 11]      # fault injected → no router gives the canary anything
     python -m bench.rollout rollback [--runs 100]   # a person's abort → every router at weight 0
-    python -m bench.rollout happy                   # 10 → 50 → 100 % → promoted with the default holds
+    python -m bench.rollout happy [--speed 4]       # 10 → 50 → 100 % → promoted with the default holds, or shorter ones
 
 All take --rps (default 100), --json FILE and --data DIR (a bundle instead of simulated channels). Outcomes are joined
 by the feedback service at once instead of a day later (the data's clock stands at its end): an accelerated clock. `aa`,
@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from actors.adaptive_learning.deployment.explanation import screen
 from bench._trial import FAST, Loader, Trial, trial
 from core.schemas.predictions import ENGAGEMENT
 from core.schemas.rollouts import Phase, RolloutConfig, RolloutStatus
@@ -162,6 +163,7 @@ def happy(made: Trial, config: RolloutConfig) -> dict[str, Any]:
         time.sleep(0.5)
     took = time.monotonic() - begin
     explained = made.call("explain", rollout)
+    print("\n".join(screen(explained)), flush=True)
     good = status.phase == Phase.PROMOTED and took <= 720 and explained.verified
     return {
         "phase": status.phase,
@@ -178,6 +180,7 @@ def main() -> int:
     parser.add_argument("what", choices=("aa", "detect", "rollback", "happy"), nargs="?", default="rollback")
     parser.add_argument("--runs", type=int)
     parser.add_argument("--rps", type=float, default=100.0)
+    parser.add_argument("--speed", type=float, default=1.0, help="divides the holds of `happy`")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--json", type=Path, help="write the figures here")
     args = parser.parse_args()
@@ -194,7 +197,9 @@ def main() -> int:
                 case "rollback":
                     found = rollback(made, args.runs or 100)
                 case _:
-                    found = happy(made, replace(RolloutConfig(), skip_validation=True))
+                    holds = tuple(hold / args.speed for hold in RolloutConfig().hold_s)
+                    print(f"   holds of {holds} s; outcomes at once instead of after a day", flush=True)
+                    found = happy(made, replace(RolloutConfig(), skip_validation=True, hold_s=holds))
     bars = [found["bar"]] if "bar" in found else [part["bar"] for part in found.values()]
     none_failed = load.result.get("failed") == 0 and load.result.get("requests", 0) > 0
     result = {args.what: found, "load": load.result, "no_failed_request": none_failed, "s": time.monotonic() - begin}

@@ -1,6 +1,6 @@
 """The kill matrix: the controller killed with SIGKILL before and after every write and command of a roll-out.
 
-    python -m bench.rollout_chaos [--only promotion] [--rps 60] [--json FILE]
+    python -m bench.rollout_chaos [--only promotion] [--rps 30] [--json FILE]
 
 Real Ray, real Serve, a real database, constant load. First each scenario runs undisturbed, which gives its outcome and
 the points that the controller goes by; then it runs once for every point, with the kill there. Every run must end as
@@ -232,7 +232,7 @@ def main() -> int:
     """Exit code 1 when a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=tuple(SCENARIOS), help="one scenario (the bar needs all)")
-    parser.add_argument("--rps", type=float, default=60.0)
+    parser.add_argument("--rps", type=float, default=30.0)
     parser.add_argument("--data", type=Path, help="a bundle instead of simulated channels")
     parser.add_argument("--json", type=Path, help="write the figures here")
     args = parser.parse_args()

@@ -33,7 +33,7 @@ from core.store.database import Database
 from core.store.migrate import upgrade
 
 #: The story's roll-outs wait less than a real one; the screen says so.
-SHORTENED = RolloutDefaults(hold_s=(2.0, 2.0, 2.0), deadline_s=1800.0, error_slo=0.05)
+SHORTENED = RolloutDefaults(hold_s=(2.0, 2.0, 2.0), deadline_s=1800.0, error_slo=0.1)
 _MODEL_STEPS = ("training", "serving and predictions", "outcomes and drift", "roll-out and roll-back")
 
 

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     ordered = sorted(values)
     if not ordered:
         return {}
-    at = {q: ordered[min(int(len(ordered) * q), len(ordered) - 1)] for q in (0.9, 0.99)}
+    at = {q: ordered[ceil(len(ordered) * q) - 1] for q in (0.9, 0.99)}
     return {"median": statistics.median(ordered), "p90": at[0.9], "p99": at[0.99], "max": ordered[-1]}
 
 

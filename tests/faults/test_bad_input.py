@@ -98,7 +98,7 @@ def test_settings_that_cannot_work(world: World, controller: Controller, changes
 
 
 def test_shares_that_do_not_fill_the_whole() -> None:
-    with pytest.raises(InvalidInput, match="sum to 1.1, not to 1"):
+    with pytest.raises(InvalidInput, match=r"sum to 1\.1, not to 1"):
         configured({}, {"steps": [{"stable": 0.9, "canary": 0.2}, 1.0]})
     with pytest.raises(InvalidInput, match="stable and canary"):
         configured({}, {"steps": [{"stable": 0.9}, 1.0]})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cluster.ports import free_port
 from core.artifacts import ArtifactStore
 from core.clock import Clock, ManualClock, SystemClock
 from core.ingest.importer import import_path
@@ -86,26 +86,23 @@ def _register(made: Stage, number: int, seed: int) -> None:
     Registry(made.database).register(new, 0)
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 @contextmanager
 def ray_serve() -> Iterator[str]:
     """A local Ray with Serve behind HAProxy; gives the URL. Set up before Ray is imported: it reads some at import."""
     with tempfile.TemporaryDirectory(prefix="rb", dir="/tmp", ignore_cleanup_errors=True) as temp:
         haproxy = Path(temp) / "ha"
         haproxy.mkdir()
+        port = free_port()
+        stats = free_port({port})
+        metrics = free_port({port, stats})
         os.environ |= {
             "RAY_AUTH_MODE": "disabled",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
             "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-            "RAY_SERVE_HAPROXY_STATS_PORT": str(_free_port()),
-            "RAY_SERVE_HAPROXY_METRICS_PORT": str(_free_port()),
+            "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
+            "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
             "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "admin.sock"),
             "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(haproxy),
@@ -123,7 +120,6 @@ def ray_serve() -> Iterator[str]:
             log_to_driver=False,
             _temp_dir=temp,
         )
-        port = _free_port()
         serve.start(
             proxy_location="HeadOnly",
             http_options={"host": "127.0.0.1", "port": port},

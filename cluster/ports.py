@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 
 from core.errors import Refused
@@ -12,6 +14,8 @@ from core.settings import Settings
 WORKER_PORTS = 1000
 _WORKER_BASE = 21000
 _SEARCH = 400
+#: `free_port` looks here: below what the system gives to outgoing connections, beside what Ray and Serve choose from.
+_APART = range(20000, 21000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,18 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
         except OSError:
             return False
     return True
+
+
+def free_port(avoid: Collection[int] = ()) -> int:
+    """A port that a server started later can have: unlike one of the system's choice, no connection takes it meanwhile.
+
+    Two processes begin to look at different places. Refused when there is none.
+    """
+    begin = os.getpid() * 7 % len(_APART)
+    for port in (*_APART[begin:], *_APART[:begin]):
+        if port not in avoid and is_free(port) and is_free(port, "0.0.0.0"):
+            return port
+    raise Refused(f"no free port between {_APART[0]} and {_APART[-1]}", port=_APART[0])
 
 
 def require_free(port: int, host: str) -> None:

@@ -53,18 +53,12 @@ def served(deployment: Deployment, home: Path, monkeypatch: pytest.MonkeyPatch) 
 
     settings = environment.absolute(Settings())
     port = int(deployment.url.rsplit(":", 1)[1])
-    chosen = replace(ports.choose(settings.model_copy(update={"http_port": _free()})), http=port)
+    chosen = replace(ports.choose(settings.model_copy(update={"http_port": ports.free_port()})), http=port)
     known = HeadState(
         "id", Identity.of(os.getpid()), state.boot_id(), "127.0.0.1:1", "127.0.0.1", chosen, "", "", 0, True
     )
     state.save(settings, known)
     return deployment
-
-
-def _free() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # ---------------------------------------------------------------- the frame

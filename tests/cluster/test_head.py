@@ -25,10 +25,7 @@ from core.settings import RolloutDefaults, Settings
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Iterator[Settings]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        free = probe.getsockname()[1]
-    made = Settings(home=tmp_path / "home", http_port=free)
+    made = Settings(home=tmp_path / "home", http_port=ports.free_port())
     yield made
     for short in (environment.ray_dir(made), environment.proxy_dir(made)):
         shutil.rmtree(short, ignore_errors=True)

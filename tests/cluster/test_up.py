@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ import pytest
 
 from cluster import connect, environment, processes, state
 from cluster.client import Bot
+from cluster.ports import free_port
 from cluster.state import HeadState
 from core.schemas.workflows import Step
 from core.settings import Settings
@@ -66,12 +66,6 @@ class Running:
 
     def pids(self, title: str) -> set[int]:
         return {f.pid for f in processes.footprints(self.members()) if title in f.name}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def eventually(true: Callable[[], bool], seconds: float, what: str) -> float:

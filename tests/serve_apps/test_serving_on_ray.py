@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import tempfile
 import threading
 import time
@@ -16,6 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from cluster.ports import free_port
 from core.artifacts import ArtifactStore
 from core.schemas.rollouts import SplitReport, TrafficSplit
 from core.settings import Settings
@@ -34,9 +34,7 @@ def http() -> Iterator[str]:
     import ray
     from ray import serve
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="rt", dir="/tmp", ignore_cleanup_errors=True) as temp:
         ray.init(
             address="local",
@@ -46,10 +44,12 @@ def http() -> Iterator[str]:
             log_to_driver=False,
             _temp_dir=temp,
         )
-        serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
-        yield f"http://127.0.0.1:{port}"
-        serve.shutdown()
-        ray.shutdown()
+        try:
+            serve.start(proxy_location="HeadOnly", http_options={"host": "127.0.0.1", "port": port})
+            yield f"http://127.0.0.1:{port}"
+            serve.shutdown()
+        finally:
+            ray.shutdown()  # or every later test with a Ray of its own would fail with this one
 
 
 class Traffic(threading.Thread):

@@ -37,6 +37,11 @@ from serve_apps.predictor.traffic import Traffic
 _log = telemetry.logger("predictor")
 
 
+#: While a version is on trial the stored split is read this often, seconds: taking the canary's traffic away must not
+#: wait for the push through Serve, which a busy replica answers late.
+WATCH_S = 0.05
+
+
 @dataclass(frozen=True)
 class PredictorParts:
     """What a replica is made of; picklable."""
@@ -80,9 +85,15 @@ class Predictor:
             model=parts.model,
         )
         self._stop = threading.Event()
-        self._look()  # the version in service is loaded before the first request comes
-        self._thread = threading.Thread(target=self._tick, name="predictor-tick", daemon=True)
-        self._thread.start()
+        self._watched = threading.Event()  # set: look at the table now
+        self._read_split()
+        self._traffic.tick()  # the version in service is loaded before the first request comes
+        self._threads = [
+            threading.Thread(target=turn, name=f"predictor-{name}", daemon=True)
+            for name, turn in (("watch", self._watch), ("tick", self._tick))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         parts = self._parts
@@ -91,7 +102,9 @@ class Predictor:
 
     async def apply_split(self, split: TrafficSplit) -> SplitReport:
         """Take a split over; the report's epoch is the one in force (a version may have to be loaded first)."""
-        return self._traffic.apply(split)
+        report = self._taken(split)
+        self._watched.set()  # a trial that begins is watched from its beginning
+        return report
 
     async def split_report(self) -> SplitReport:
         """What this router really serves."""
@@ -113,13 +126,15 @@ class Predictor:
         return Health(NAME, "ok" if ok else "degraded", "looked at the split in force", os.getpid(), details)
 
     def check_health(self) -> None:
-        """Serve asks regularly; a replica whose tick died must be replaced."""
-        if not self._thread.is_alive():
-            raise RuntimeError("the predictor's tick has ended")
+        """Serve asks regularly; a replica whose own threads died must be replaced."""
+        for thread in self._threads:
+            if not thread.is_alive():
+                raise RuntimeError(f"{thread.name} has ended")
 
     def close(self) -> None:
         """Stop ticking and commit what waits; safe to call twice."""
         self._stop.set()
+        self._watched.set()
         self._traffic.wake.set()
         self._recorder.close()
 
@@ -132,18 +147,29 @@ class Predictor:
         while not self._stop.is_set():
             self._traffic.wake.wait(self._parts.settings.tick_s)
             self._traffic.wake.clear()
-            self._look()
+            self._traffic.tick()
 
-    def _look(self) -> None:
-        """Read the stored split, then do what it needs; a storage that is down lets the lease run out."""
+    def _watch(self) -> None:
+        pause = self._parts.settings.tick_s
+        while not self._stop.is_set():
+            self._watched.wait(pause)
+            self._watched.clear()
+            fast = self._read_split() and self._traffic.on_trial
+            pause = WATCH_S if fast else self._parts.settings.tick_s
+
+    def _read_split(self) -> bool:
+        """Take the stored split over; false when the storage is down, which lets the lease run out."""
         try:
             stored = self._splits.read(self._parts.model)
         except AnalyticBotError as error:
             _log.error("the split cannot be read", error=str(error))
-        else:
-            if stored is not None:
-                self._traffic.apply(stored)
-        self._traffic.tick()
+            return False
+        if stored is not None:
+            self._taken(stored)
+        return True
+
+    def _taken(self, split: TrafficSplit) -> SplitReport:
+        return self._traffic.apply(split)
 
 
 @dataclass(frozen=True)
@@ -153,6 +179,7 @@ class PredictorFactory:
     parts: PredictorParts
     num_replicas: int = 1
     actor_options: dict[str, Any] = field(default_factory=lambda: {"num_cpus": 0.5})
+    replica: type[Predictor] = Predictor
 
     def __call__(self) -> Application:
         """The application, to be run as "predictor" at /v1/predictions."""
@@ -167,7 +194,7 @@ class PredictorFactory:
             health_check_timeout_s=10.0,
             graceful_shutdown_wait_loop_s=0.1,
             graceful_shutdown_timeout_s=10.0,
-        )(serve.ingress()(Predictor))
+        )(serve.ingress()(self.replica))
         application: Application = deployment.bind(self.parts)
         return application
 

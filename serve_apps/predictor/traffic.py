@@ -119,6 +119,12 @@ class Traffic:
                 canary_gone=applied.canary_died,
             )
 
+    @property
+    def on_trial(self) -> bool:
+        """Whether the newest split has a canary."""
+        with self._lock:
+            return self._wanted is not None and self._wanted.canary is not None
+
     def apply(self, split: TrafficSplit) -> SplitReport:
         """Take a split over, at once unless a version must be loaded first; a lower epoch changes nothing.
 

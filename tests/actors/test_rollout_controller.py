@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +27,37 @@ def made(database: Database, clock: ManualClock, **traits: Any) -> Any:
 def aliases(world: Any) -> dict[str, int | None]:
     found = {name: world.versioning.resolve(MODEL, name) for name in ("champion", "previous", "challenger")}
     return {name: version.version if version else None for name, version in found.items()}
+
+
+def test_a_persons_abort_does_not_wait_for_a_pass_that_looks(database: Database, clock: ManualClock) -> None:
+    world = made(database, clock)
+    controller = world.controller()
+    started = controller.start(MODEL, 2, CONFIG, "k")
+    while controller.status(started.id).weight == 0:
+        controller.tick(MODEL)
+        clock.advance(1)
+    looking, go_on = threading.Event(), threading.Event()
+    observed = world.routers.observed
+
+    def slowly(model: str) -> Any:
+        looking.set()
+        assert go_on.wait(20)
+        return observed(model)
+
+    world.routers.observed = slowly
+    slow_pass = threading.Thread(target=controller.tick, args=(MODEL,))
+    slow_pass.start()
+    assert looking.wait(20)
+    split = world.splits.read(MODEL)
+    controller.steer(started.id, "abort", "enough")
+    after = world.splits.read(MODEL)
+    go_on.set()
+    slow_pass.join(20)
+    assert split.canary == 2
+    assert after.canary is None, "the abort took effect while the pass was looking"
+    status, controller = world.play(controller, started.id)
+    assert status.phase == Phase.ROLLED_BACK
+    assert controller.verify(started.id) == len(controller.events(started.id))
 
 
 def test_a_good_version_replaces_the_champion_step_by_step(database: Database, clock: ManualClock) -> None:

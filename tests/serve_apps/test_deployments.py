@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,12 +49,35 @@ def test_a_replica_sees_a_stored_split_without_being_told(world: World, parts: P
     predictor = Predictor(parts)
     assert asyncio.run(predictor.split_report()).stable is None
     SplitStore(world.database).write(world.split(epoch=4, stable=2), world.clock)
-    predictor._look()
-    assert asyncio.run(predictor.split_report()).stable == 2
+    eventually(lambda: asyncio.run(predictor.split_report()).stable == 2)
     predictor.close()
-    predictor._thread.join(10)
-    with pytest.raises(RuntimeError, match="tick has ended"):
+    predictor._threads[1].join(10)
+    with pytest.raises(RuntimeError, match="has ended"):
         predictor.check_health()
+
+
+def test_a_trial_ends_within_the_watch_of_the_table_not_within_a_tick(
+    world: World, parts: PredictorParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(*_: object) -> None:
+        raise ServiceUnavailable("the canary has not started")
+
+    monkeypatch.setattr("serve_apps.predictor.app.connect_canary", nowhere)
+    splits = SplitStore(world.database)
+    splits.write(world.split(), world.clock)
+    predictor = Predictor(replace(parts, settings=Settings(tick_s=60.0)))
+    on_trial = splits.write(world.split(epoch=2, canary=2, weight=0.1), world.clock)
+    asyncio.run(predictor.apply_split(on_trial))
+    splits.write(world.split(epoch=3), world.clock)
+    eventually(lambda: asyncio.run(predictor.split_report()).epoch == 3)
+    predictor.close()
+
+
+def eventually(true: Callable[[], bool], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_a_version_that_cannot_be_loaded_is_told_in_health(world: World, parts: PredictorParts) -> None:

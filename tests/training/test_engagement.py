@@ -134,7 +134,7 @@ def test_the_artifact_loads_and_carries_the_reference_for_drift(
 
 
 def test_without_newer_outcomes_nothing_is_compared(audience: list[ChannelHistory], champion: Incumbent) -> None:
-    _, result = trained(audience, until=FIRST, champion=champion, params={"epochs": 1})
+    _, result = trained(audience, until=FIRST, champion=champion, params=QUICK | {"epochs": 1})
     assert result.evaluation.versus_champion is None
 
 

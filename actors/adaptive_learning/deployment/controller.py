@@ -51,7 +51,11 @@ _ATTEMPTS = 5
 
 
 class Controller:
-    """One controller a process; calls from several threads take turns. A second process loses by epoch and by log."""
+    """One controller a process; a second process loses by epoch and by log.
+
+    Passes take turns, and so do decisions with the commands that follow from them. Between its decisions a pass only
+    looks, and holds nobody up: a person's word is carried out at once, and the pass finds that it came too late.
+    """
 
     def __init__(
         self, database: Database, clock: Clock, versioning: VersioningService, actuator: TrafficActuator
@@ -63,7 +67,8 @@ class Controller:
         self._actuator = actuator
         self._versioning = versioning
         self._observation = Observation(self._reader, self._splits, Registry(database), actuator, clock)
-        self._lock = threading.Lock()
+        self._passing = threading.Lock()
+        self._deciding = threading.Lock()  # taken last
         self._memory: dict[str, Memory] = defaultdict(Memory)
 
     # ------------------------------------------------------------ asked from outside
@@ -123,7 +128,7 @@ class Controller:
         Repeatable. Conflict when there is a champion already; ServiceUnavailable until every router serves the
         version.
         """
-        with self._lock:
+        with self._passing, self._deciding:
             self._versioning.set_alias(model, "champion", version, expect=None, reason=reason, actor=ACTOR)
             split = self._splits.read(model)
             if split is None or split.stable != version:
@@ -137,22 +142,24 @@ class Controller:
 
     def steer(self, rollout_id: str, action: str, reason: str) -> RolloutStatus:
         """Pause, resume, promote or abort, at once; Refused where phase or evidence do not allow it."""
-        with self._lock:
-            for _ in range(_ATTEMPTS):
-                stored = self._store.load(rollout_id)
-                record = from_json(Record, stored.record)
-                refused = refusal(record, action) or self._taken_over(record, action)
-                if refused:
-                    raise Refused(f"{action} of roll-out {rollout_id}: {refused}", rollout=rollout_id)
-                session = self._session(stored)
-                session.feed(Steer(cast(Action, action), reason))
-                try:
-                    session.settle()
-                except Conflict:
-                    self._memory.pop(rollout_id, None)
-                    continue  # another controller decided in between: look again
-                return self.status(rollout_id)
+        for _ in range(_ATTEMPTS):
+            try:
+                with self._deciding:
+                    self._steer(rollout_id, action, reason)
+            except Conflict:
+                continue  # another controller decided in between: look again
+            return self.status(rollout_id)
         raise Conflict(f"roll-out {rollout_id} changes too fast to {action} it: try again", rollout=rollout_id)
+
+    def _steer(self, rollout_id: str, action: str, reason: str) -> None:
+        stored = self._store.load(rollout_id)
+        record = from_json(Record, stored.record)
+        refused = refusal(record, action) or self._taken_over(record, action)
+        if refused:
+            raise Refused(f"{action} of roll-out {rollout_id}: {refused}", rollout=rollout_id)
+        session = self._session(stored)
+        session.feed(Steer(cast(Action, action), reason))
+        session.settle()
 
     def status(self, rollout_id: str) -> RolloutStatus:
         """State and evidence; NotFound."""
@@ -195,7 +202,7 @@ class Controller:
 
         StorageBroken when what was decided could not be stored: nothing of it was ordered then.
         """
-        with self._lock:
+        with self._passing:
             stored = self._active(model)
             if stored is None:
                 return None
@@ -212,9 +219,9 @@ class Controller:
 
     def drifted(self, model: str, reason: str) -> None:
         """The world began to move: pairs must be fresh before the weight rises again. Each reason counts once."""
-        with self._lock:
+        event = Drift(reason)
+        with self._passing, self._deciding:
             stored = self._active(model)
-            event = Drift(reason)
             if stored is not None and not self._store.has(stored.id, to_json(event)):
                 session = self._session(stored)
                 session.feed(event)
@@ -227,13 +234,15 @@ class Controller:
 
     def _pass(self, stored: StoredRollout) -> None:
         session = self._session(stored)
-        session.settle()
+        with self._deciding:
+            session.settle()
         if session.record.stage is Stage.QUEUED:
             self._observation.begin(session)
         elif session.record.phase not in TERMINAL:
             self._observation.look(session)
-        session.settle()
-        self._renew(session)
+        with self._deciding:
+            session.settle()
+            self._renew(session)
         if session.record.phase in TERMINAL:
             self._memory.pop(session.record.id, None)
 

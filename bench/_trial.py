@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from bench._clocked import NOTES, ClockedPredictor
 from bench._faults import Faults, FaultyCanary
 from bench._host import Host, StandingClock
 from bench._serving import Stage, ray_serve, stage
@@ -88,6 +89,7 @@ class Trial:
     host: Any
     faults: Faults
     deaths: Path
+    notes: Path
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """A method of the controller; asked again while its process is being replaced."""
@@ -133,6 +135,17 @@ class Trial:
                 return status
             time.sleep(0.1)
 
+    def taken_over(self, after: int, timeout_s: float) -> float | None:
+        """Unix seconds at which the router took over a split of a later epoch; None: not in time."""
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            for line in self.notes.read_text().splitlines():
+                _pid, epoch, _weight, at = line.split()
+                if int(epoch) > after:
+                    return float(at)
+            time.sleep(0.05)
+        return None
+
     def weightless(self, timeout_s: float) -> float | None:
         """Unix seconds at which every router gave the canary nothing any more; None: not in time."""
         end = time.monotonic() + timeout_s
@@ -162,8 +175,9 @@ def trial(
             from serve_apps.predictor.app import PredictorFactory, PredictorParts
 
             parts = PredictorParts(made.database, made.artifacts, Settings(), made.clock)
+            clocked = {"num_cpus": 0.5, "runtime_env": {"env_vars": {NOTES: str(home / "splits")}}}
             predictor = serve.run(
-                PredictorFactory(parts, 1, {"num_cpus": 0.5})(),
+                PredictorFactory(parts, 1, clocked, ClockedPredictor)(),
                 name="predictor",
                 route_prefix="/v1/predictions",
             )
@@ -171,7 +185,7 @@ def trial(
             build = CanaryFactory(made.database, made.artifacts, actor_options=options, replica=FaultyCanary)
             actor = ray.remote(Host).options(max_restarts=-1, max_concurrency=8, num_cpus=0.1)
             host = actor.remote(made.database, made.clock, made.artifacts, build, str(deaths), keep)
-            made_trial = Trial(made, url, predictor, host, faults, deaths)
+            made_trial = Trial(made, url, predictor, host, faults, deaths, home / "splits")
             give_up = time.monotonic() + 60
             while True:
                 try:

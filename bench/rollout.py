@@ -2,7 +2,7 @@
 
     python -m bench.rollout aa [--runs 20]          # equal versions: how many are taken back
     python -m bench.rollout detect [--runs 11]      # fault injected → no router gives the canary anything
-    python -m bench.rollout rollback [--runs 100]   # a person's abort → every router at weight 0
+    python -m bench.rollout rollback [--runs 100]   # a person's abort → the router gives the canary nothing
     python -m bench.rollout happy [--speed 4]       # 10 → 50 → 100 % → promoted with the default holds, or shorter ones
 
 All take --rps (default 100), --json FILE and --data DIR (a bundle instead of simulated channels). Outcomes are joined
@@ -128,7 +128,7 @@ def _kill_canary(made: Trial) -> None:
 
 
 def rollback(made: Trial, runs: int) -> dict[str, Any]:
-    """From a person's abort, and from the order alone, to weight 0 everywhere."""
+    """From a person's abort to the router giving the canary nothing, by the router's own clock, and to the answer."""
     waiting = replace(FAST, hold_s=(3600.0, 3600.0, 3600.0), deadline_s=36000.0)
     takes, orders = [], []
     for run in range(runs):
@@ -136,16 +136,17 @@ def rollback(made: Trial, runs: int) -> dict[str, Any]:
         status = made.until(rollout, at_first_share)
         if status.over:
             raise SystemExit(f"over before the abort: {status.reason}")
+        epoch = max(report.epoch for report in made.reports())
         begin = time.time()
         made.call("steer", rollout, "abort", "bench")  # returns when the split is stored and pushed
         orders.append((time.time() - begin) * 1000)
-        at = made.weightless(30)
+        at = made.taken_over(epoch, 30)
         takes.append(float("inf") if at is None else (at - begin) * 1000)
         made.until(rollout, over)
         if run % 10 == 9:
             print(f"   {run + 1}/{runs}: median {statistics.median(takes):.0f} ms", flush=True)
     figures = spread(takes)
-    return {"runs": runs, "seen_ms": figures, "ordered_ms": spread(orders), "bar": figures["p99"] <= LOST_MS}
+    return {"runs": runs, "in_force_ms": figures, "answered_ms": spread(orders), "bar": figures["p99"] <= LOST_MS}
 
 
 def happy(made: Trial, config: RolloutConfig) -> dict[str, Any]:

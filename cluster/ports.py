@@ -60,8 +60,9 @@ def free_port(avoid: Collection[int] = ()) -> int:
 
     Two processes begin to look at different places. Refused when there is none.
     """
-    begin = os.getpid() * 7 % len(_APART)
-    for port in (*_APART[begin:], *_APART[:begin]):
+    begin = os.getpid() * 7
+    for place in range(len(_APART)):
+        port = _APART[(begin + place) % len(_APART)]
         if port not in avoid and is_free(port) and is_free(port, "0.0.0.0"):
             return port
     raise Refused(f"no free port between {_APART[0]} and {_APART[-1]}", port=_APART[0])

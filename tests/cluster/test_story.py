@@ -49,7 +49,7 @@ class Story:
             "ANALYTICBOT_HTTP_PORT": "18400",
             "ANALYTICBOT_RAY_PORT": "18410",
             "ANALYTICBOT_DASHBOARD_PORT": "18440",
-            "ANALYTICBOT_TUNE_BUDGET_S": "12",
+            "ANALYTICBOT_TUNE_BUDGET_S": "6",
             "PYTHONUNBUFFERED": "1",
             "RAY_AUTH_MODE": "token",
         }
@@ -111,7 +111,7 @@ def small_world(tmp_path: Path) -> Path:
 @pytest.fixture
 def story(tmp_path: Path, small_world: Path) -> Iterator[Story]:
     running = Story(tmp_path / "var", small_world)
-    guard = threading.Timer(420, running.process.terminate)
+    guard = threading.Timer(900, running.process.terminate)
     guard.start()
     yield running
     guard.cancel()
@@ -139,7 +139,7 @@ def test_a_change_of_phase_is_told_with_what_asks_for_proof_and_what_accuses() -
 
 
 @pytest.mark.cluster
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(1000)
 def test_a_story_whose_actors_and_predictor_are_killed_ends_as_it_should(story: Story) -> None:
     text = story.play()
     assert story.process.returncode == 0, text[-4000:]

@@ -155,9 +155,9 @@ def _network(hidden: tuple[int, ...], weights: bytes, device: str, features: int
 
     from training.network import EngagementNet
 
-    # Built without memory, so that no random weights are drawn only to be overwritten.
-    with torch.device("meta"):
-        net = EngagementNet(features, len(TARGETS), hidden)
+    # First weights are drawn only to be overwritten: building on the "meta" device instead, which has no memory, makes
+    # torch import its compiler, several seconds in every process that serves.
+    net = EngagementNet(features, len(TARGETS), hidden, torch.Generator())
     try:
         net.load_state_dict(load(weights), assign=True)
     except SafetensorError as error:

@@ -152,7 +152,7 @@ def test_a_new_actor_on_the_same_database_goes_on_exactly(world: World) -> None:
     for _ in range(2):
         assert world.drift().catch_up() in (200, 0)
     before = states.all("drift")
-    assert list(before) == [f"engagement:{version}:views_24h@0"]
+    assert list(before) == [f"engagement:{version}:views_24h@0", f"engagement:{version}:views_24h@0 size 1e3"]
     world.serve(version, world.usual(50))
     assert world.drift().catch_up() == 50
     assert states.all("drift") != before

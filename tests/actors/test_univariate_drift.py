@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control, ks_2samp
 
-from actors.adaptive_learning.drift.univariate import (
-    benjamini_hochberg,
-    compare,
-    grade,
-    same_mix,
-    stability,
-)
+from actors.adaptive_learning.drift.batch.multiplicity import benjamini_hochberg
+from actors.adaptive_learning.drift.univariate import compare, grade, same_mix, stability
 from core.schemas.monitoring import FeatureDrift
 
 NAMES = tuple(f"f{i}" for i in range(10))

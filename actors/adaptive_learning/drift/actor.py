@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from actors.adaptive_learning.drift.batch.multivariate import LEAST_ROWS, Rows, compare_rows
 from actors.adaptive_learning.drift.report import report
-from actors.adaptive_learning.drift.residuals import ResidualDetector
-from actors.adaptive_learning.drift.univariate import compare, same_mix
+from actors.adaptive_learning.drift.residuals import SHARE, ResidualDetector, is_size, size_of
+from actors.adaptive_learning.drift.univariate import FDR, compare, same_mix
 from core.artifacts import ArtifactStore
 from core.clock import Clock
 from core.codec import from_json, to_json
@@ -72,10 +74,7 @@ class Drift:
         if data is None:
             raise NoData(f"the artifact of {model} v{version} has no {REFERENCE}: train the model again")
         reference = from_arrow(data)
-        detectors = {
-            name: ResidualDetector.started(errors, _rng(model, version, name))
-            for name, errors in _streams(reference).items()
-        }
+        detectors = {name: ResidualDetector.started(errors) for name, errors in _streams(reference).items()}
         self.catch_up()  # what was joined until now happened before
         with self._lock, self._database.write() as connection:
             now = self._clock.now()
@@ -126,8 +125,15 @@ class Drift:
         ages = [i for i, name in enumerate(reference.features) if name.startswith("age_")]
         same = same_mix(reference.x, recent, ages)
         features = compare(reference.features, same, recent)
+        together = None
+        if min(len(same), len(recent)) >= LEAST_ROWS:
+            seed = int(derived_id(model, version, "inputs")[:16], 16)  # the same rows give the same report
+            p_values = np.array([feature.p_value for feature in features])
+            sides = (_rows(same), _rows(recent))
+            together = compare_rows(reference.features, *sides, p_values, FDR, np.random.default_rng(seed))
         sizes = (len(same), len(recent))
-        made = report(model, version, self._clock.now(), sizes, features, self._detectors(model, version))
+        detectors = self._detectors(model, version)
+        made = report(model, version, self._clock.now(), sizes, features, detectors, together)
         before = self.latest(model, version)
         if before is not None and replace(made, at=before.at) == before:
             return before
@@ -142,31 +148,38 @@ class Drift:
         """Read the backlog and decode every detector's state."""
         try:
             waiting = self._outcomes.last() - self._cursors.at(CURSOR)
-            detectors = [from_json(ResidualDetector, text) for text in self._states.all(SERVICE).values()]
+            stored = self._states.all(SERVICE)
+            detectors = {series: from_json(ResidualDetector, text) for series, text in stored.items()}
         except AnalyticBotError as error:
             return Health(SERVICE, "broken", str(error), os.getpid())
         details = {
             "outcomes_waiting": max(waiting, 0),
             "detectors": len(detectors),
-            "still_learning": sum(d.needs > 0 for d in detectors),
+            "still_learning": sum(d.needs > 0 for series, d in detectors.items() if not is_size(series)),
         }
         return Health(SERVICE, "ok", f"decoded {len(detectors)} detectors", os.getpid(), details)
 
     def _fed(self, page: tuple[JoinedOutcome, ...]) -> dict[str, ResidualDetector]:
         """Detectors that a page of outcomes changed, by series."""
         followed = set(self._references.versions())
-        changed: dict[str, ResidualDetector] = {}
+        by_series: dict[str, list[JoinedOutcome]] = {}
         for outcome in page:
             if (outcome.model, outcome.version) not in followed or not outcome.foreseen:
                 continue
             name = _stream(outcome.target, outcome.known_age_h)
-            series = _series(outcome.model, outcome.version, name)
-            if series not in changed:
-                text = self._states.load(SERVICE, series)
-                changed[series] = ResidualDetector() if text is None else from_json(ResidualDetector, text)
-            post = f"{outcome.channel_id}/{outcome.post_id}"
-            rng = _rng(outcome.model, outcome.version, name)
-            changed[series].feed(outcome.log_error, outcome.known_at, post, rng)
+            for stream in (name, name + size_of(outcome.answer.q50)):
+                by_series.setdefault(_series(outcome.model, outcome.version, stream), []).append(outcome)
+        stored = self._states.some(SERVICE, tuple(by_series))
+        changed: dict[str, ResidualDetector] = {}
+        for series, outcomes in by_series.items():
+            text = stored.get(series)
+            detector = ResidualDetector(rate=SHARE) if text is None else from_json(ResidualDetector, text)
+            detector.feed_many(
+                [outcome.log_error for outcome in outcomes],
+                [outcome.known_at for outcome in outcomes],
+                [f"{outcome.channel_id}/{outcome.post_id}" for outcome in outcomes],
+            )
+            changed[series] = detector
         return changed
 
     def _detectors(self, model: str, version: int) -> Mapping[str, ResidualDetector]:
@@ -189,14 +202,13 @@ def _streams(reference: Reference) -> dict[str, Floats]:
     return found
 
 
+def _rows(x: NDArray[np.float32]) -> Rows:
+    return Rows(x.astype(np.float64), np.zeros((len(x), 0), dtype=object))
+
+
 def _stream(target: str, known_age_h: int) -> str:
     return f"{target}@{known_age_h}"
 
 
 def _series(model: str, version: int, stream: str) -> str:
     return f"{model}:{version}:{stream}"
-
-
-def _rng(model: str, version: int, stream: str) -> np.random.Generator:
-    """The same simulation for the same stream, on every machine and after every restart."""
-    return np.random.default_rng(int(derived_id(model, version, stream)[:16], 16))

@@ -1,33 +1,42 @@
-"""Whether the mean of a stream has left its reference: cumulative sums with thresholds calibrated on the reference.
+"""Whether the mean of a stream has left its reference: cumulative sums with heights calibrated on the reference.
 
 Page's two-sided CUSUM on standardised, clipped values, with one slack for shifts of about half a standard deviation
-and one for about a whole one; clipping keeps one wild value from raising an alarm. Thresholds come from simulated
-streams with the reference's distribution and long-run variance, each seen through a reference that is itself
-uncertain: with a short reference, alarms come later, not falsely.
+and one for about a whole one; clipping keeps one wild value from raising an alarm. Heights come from the reference's
+distribution, its long-run variance, and what a reference of its length leaves open (thresholds.py). As long as there
+is no alarm, the rows before make the mean better known, and the heights come down.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
 
-from core.errors import InsufficientData
-from core.history import Floats
+from actors.adaptive_learning.drift.dependence import long_run
+from actors.adaptive_learning.drift.sums import Side, all_on_grid, on_grid
+from actors.adaptive_learning.drift.thresholds import JOINT, WIDER, Heights, soonest
+from core.errors import InsufficientData, InvalidInput
+from core.history import Floats, Ints
 
-#: Slacks in standard deviations, each best for shifts of twice its size; false alarms are shared out equally.
+#: Slacks in standard deviations, each best for shifts of twice its size.
 SLACKS = (0.25, 0.5)
 CLIP = 3.0
-#: Reference values below which no threshold can be had: their mean could be off by more than a slack.
+#: Reference values below which no height can be had: their mean could be off by more than a slack.
 LEAST = 100
-_STREAMS, _LENGTH = 1024, 2000
-_TAIL = 100  # largest excursions that the threshold is read from
+#: The mean is learned anew when the values behind it have become GROWTH times as many, STEPS times at most; it may
+#: move by REACH standard errors of the reference's own mean: further would be to learn a drift.
+GROWTH, STEPS, REACH = 2**0.5, 6, 2.0
+_FIRST_BLOCK, _LONGEST_BLOCK = 128, 8192
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Raised at `at`; the shift began about `onset` (both on the timeline of the stream)."""
+    """Raised at `at`; the shift began about `onset` (both on the timeline of the stream).
+
+    `onset` is where the sum with the slack nearest half of the shift's size last left zero: for a shift of twice that
+    slack the maximum-likelihood estimate (Hinkley, Biometrika 58, 1971).
+    """
 
     at: int
     onset: int
@@ -35,21 +44,56 @@ class Alarm:
 
 
 @dataclass(slots=True)
-class Side:
-    """One direction's sum, and when it last left zero."""
+class Learning:
+    """Rows in service that the mean may still be learned from; ends at the first alarm.
 
-    value: float = 0.0
+    `rows` and `total` (of the standardised values) since the start; `held`: the total of the first `due` rows, which
+    are learned from once `wait` more have passed without an alarm. When that is does not depend on the values: rows
+    left out because a sum is up would bias the mean. `reach`: furthest that the mean may move, in standard deviations;
+    `moved`: how far it has; `heights` from then on, one tuple a step, and `slopes`: what they grow by for a mean that
+    moved by one deviation (empty: nothing).
+    """
+
+    reference: int
+    reach: float
+    due: int
+    wait: int
+    heights: tuple[tuple[float, ...], ...]
     rows: int = 0
-    total: float = 0.0  # of the standardised values since then
-    onset: int = 0
+    total: float = 0.0
+    held: float = 0.0
+    moved: float = 0.0
+    slopes: tuple[tuple[float, ...], ...] = ()
 
-    def add(self, step: float, standardised: float, at: int) -> None:
-        """Move by `step`; back at zero, everything before is forgotten."""
-        if self.value == 0.0:
-            self.rows, self.total, self.onset = 0, 0.0, at
-        self.value = max(self.value + step, 0.0)
-        self.rows += 1
-        self.total += standardised
+    @classmethod
+    def begun(cls, reference: int, reach: float, delay: float, heights: Sequence[tuple[float, ...]]) -> Learning:
+        """At the start of a service; `delay`: rows in which the least shift looked for is found, on average."""
+        wait = max(min(int(np.ceil(delay)), reference), 1)
+        return cls(reference, reach, _due_after(reference, 1), wait, tuple(heights))
+
+    @property
+    def next(self) -> int:
+        """Rows until something is to be done."""
+        return (self.due if self.rows < self.due else self.due + self.wait) - self.rows
+
+    def shift(self) -> float:
+        """Move of the mean, in standard deviations, by the rows that were held."""
+        # `held` is relative to the present mean, which lies `moved` from the reference's.
+        mean = (self.held + self.due * self.moved) / (self.reference + self.due)
+        return on_grid(min(max(mean, -self.reach), self.reach) - self.moved)
+
+    def step(self, shift: float) -> tuple[float, ...]:
+        """Go on from the mean moved by `shift`; the heights from now on."""
+        self.total -= self.rows * shift
+        self.moved += shift
+        now, *later = self.heights
+        self.heights = tuple(later)
+        if self.slopes:
+            slopes, *others = self.slopes
+            self.slopes = tuple(others)
+            now = tuple(height + slope * self.moved for height, slope in zip(now, slopes, strict=True))
+        self.due = max(_due_after(self.reference, STEPS + 1 - len(later)), self.rows + 1)
+        return now
 
 
 @dataclass(slots=True)
@@ -70,38 +114,142 @@ class Cusum:
     down: tuple[Side, ...]  # empty: only a rising mean is looked for
     since_rows: int = 0
     since_total: float = 0.0
+    slacks: tuple[float, ...] = SLACKS
+    learning: Learning | None = None
 
     @classmethod
-    def calibrated(cls, reference: Floats, rate: float, rng: np.random.Generator, *, both: bool = True) -> Cusum:
+    def calibrated(cls, reference: Floats, rate: float, *, both: bool = True) -> Cusum:
         """From reference values in order of time; `rate`: false alarms a row.
 
         Raises InsufficientData below LEAST values, or when they do not vary.
         """
-        if len(reference) < LEAST:
-            raise InsufficientData("too few reference values for a threshold", needed=LEAST, have=len(reference))
+        n = len(reference)
+        if n < LEAST:
+            raise InsufficientData("too few reference values for a threshold", needed=LEAST, have=n)
         centre = float(np.median(reference))
         scale = 1.4826 * float(np.median(np.abs(reference - centre))) or float(np.std(reference))
         if not scale > 1e-12:
             raise InsufficientData("the reference values do not vary", needed=2, have=1)
         clipped = np.clip((reference - centre) / scale, -CLIP, CLIP)
         offset, deviation = float(clipped.mean()), float(clipped.std(ddof=1))
-        thresholds = thresholds_for((clipped - offset) / deviation, rate, rng, both=both)
-        return cls(centre, scale, offset, deviation, thresholds, _sides(), _sides() if both else ())
+        z = (clipped - offset) / deviation
+        law = long_run(z)
+        sides = [Heights(law, n), Heights(law.mirrored(), n)] if both else [Heights(law, n)]
+        part = rate / JOINT / len(SLACKS) / len(sides)
+
+        def height(slack: float, known: float = n) -> float:
+            return max(side.at(slack, part, known) for side in sides)
+
+        slacks = tuple(on_grid(soonest(2 * k, [k * wider for wider in WIDER], height)) for k in SLACKS)
+        now, *later = (tuple(height(slack, known) for slack in slacks) for known in learned_from(n))
+        delay = max(h / (2 * k - slack) for h, k, slack in zip(now, SLACKS, slacks, strict=True))
+        learning = Learning.begun(n, REACH * law.deviation / float(np.sqrt(n)), delay, later)
+        down = at_rest(slacks) if both else ()
+        return cls(centre, scale, offset, deviation, now, at_rest(slacks), down, slacks=slacks, learning=learning)
 
     def update(self, value: float, at: int) -> Alarm | None:
-        """Take the next value of the stream."""
+        """Take the next value of the stream; InvalidInput if it is not a number."""
+        if value != value:
+            raise InvalidInput("a value is not a number", field="values")
         clipped = min(max((value - self.centre) / self.scale, -CLIP), CLIP)
-        z = (clipped - self.offset) / self.deviation
+        z = on_grid((clipped - self.offset) / self.deviation)
         self.since_rows += 1
         self.since_total += z
+        if self.learning is not None:
+            self.learning.rows += 1
+            self.learning.total += z
         for sides, sign in ((self.up, 1.0), (self.down, -1.0)):
-            for side, slack, threshold in zip(sides, SLACKS, self.thresholds, strict=bool(sides)):
+            for side, slack in zip(sides, self.slacks, strict=bool(sides)):
                 side.add(sign * z - slack, z, at)
+        for sides in (self.up, self.down):
+            for side, threshold in zip(sides, self.thresholds, strict=bool(sides)):
                 if side.value > threshold:
-                    self.since_rows, self.since_total = side.rows, side.total
-                    self.up, self.down = _sides(), _sides() if self.down else ()
-                    return Alarm(at, side.onset, sign > 0)
+                    return self._alarm(side, at)
+        if self.learning is not None:
+            self._learn(self.learning)
         return None
+
+    def update_many(self, values: Floats, ats: Ints) -> list[tuple[int, Alarm]]:
+        """Take values (n) known at `ats` (n): the alarms, each with its row, and the state of `update` one by one."""
+        if len(values) != len(ats):
+            raise InvalidInput("values and times differ in number", field="ats")
+        if np.isnan(values).any():
+            raise InvalidInput("a value is not a number", field="values")
+        alarms: list[tuple[int, Alarm]] = []
+        begin, block = 0, _FIRST_BLOCK
+        while begin < len(values):
+            # The mean moves between blocks only.
+            end = begin + (block if self.learning is None else min(block, self.learning.next))
+            taken, alarm = self._advance(values[begin:end], ats[begin:end])
+            begin, block = begin + taken, min(2 * block, _LONGEST_BLOCK)
+            if alarm is not None:
+                alarms.append((begin - 1, alarm))
+                block = _FIRST_BLOCK
+        return alarms
+
+    def _advance(self, values: Floats, ats: Ints) -> tuple[int, Alarm | None]:
+        """Take values up to the first alarm; how many, and the alarm."""
+        z = all_on_grid((np.clip((values - self.centre) / self.scale, -CLIP, CLIP) - self.offset) / self.deviation)
+        paths = [side.path(sign * z - slack) for side, sign, slack in self._all()]
+        count, raised = len(z), None
+        for index, (path, threshold) in enumerate(zip(paths, self._thresholds(), strict=True)):
+            over = path[:count] > threshold
+            first = int(np.argmax(over))
+            if over[first] and (raised is None or first + 1 < count):
+                count, raised = first + 1, index
+        for (side, _, _), path in zip(self._all(), paths, strict=True):
+            side.take(path[:count], z[:count], ats[:count])
+        total = float(np.sum(z[:count]))
+        self.since_rows += count
+        self.since_total += total
+        if self.learning is not None:
+            self.learning.rows += count
+            self.learning.total += total
+        if raised is not None:
+            return count, self._alarm(self._sides()[raised], int(ats[count - 1]))
+        if self.learning is not None:
+            self._learn(self.learning)
+        return count, None
+
+    def _learn(self, learning: Learning) -> None:
+        """Hold the rows that are due, or move the mean by those held; the sums stay as they are."""
+        if learning.rows == learning.due:
+            learning.held = learning.total
+        if learning.rows != learning.due + learning.wait:
+            return
+        shift = learning.shift()
+        self.thresholds = learning.step(shift)
+        self.offset += self.deviation * shift
+        self.since_total -= self.since_rows * shift
+        for side in self._sides():
+            side.total -= side.rows * shift
+        if not learning.heights:
+            self.learning = None
+
+    def _alarm(self, raised: Side, at: int) -> Alarm:
+        rising = any(side is raised for side in self.up)
+        half = abs(raised.total) / raised.rows / 2
+        open_sides = [
+            (abs(slack - half), side)
+            for side, slack in zip(self.up if rising else self.down, self.slacks, strict=True)
+            if side.value > 0.0
+        ]
+        likely = min(open_sides, key=lambda found: found[0])[1]
+        self.since_rows, self.since_total = likely.rows, likely.total
+        self.up, self.down = at_rest(self.slacks), at_rest(self.slacks) if self.down else ()
+        self.learning = None
+        return Alarm(at, likely.onset, rising)
+
+    def _all(self) -> Iterator[tuple[Side, float, float]]:
+        for sides, sign in ((self.up, 1.0), (self.down, -1.0)):
+            for side, slack in zip(sides, self.slacks, strict=bool(sides)):
+                yield side, sign, slack
+
+    def _sides(self) -> tuple[Side, ...]:
+        return self.up + self.down
+
+    def _thresholds(self) -> tuple[float, ...]:
+        return self.thresholds * (2 if self.down else 1)
 
     @property
     def effect(self) -> float:
@@ -119,73 +267,16 @@ class Cusum:
         return self.mean_before + self.scale * self.deviation * self.effect
 
 
-def _sides() -> tuple[Side, ...]:
-    return tuple(Side() for _ in SLACKS)
+def learned_from(reference: int) -> list[float]:
+    """Values behind the mean at the start and after each step."""
+    return [reference * GROWTH**step for step in range(STEPS + 1)]
 
 
-def thresholds_for(z: Floats, rate: float, rng: np.random.Generator, *, both: bool) -> tuple[float, ...]:
-    """Heights that the sums of a stream like `z` (mean 0, standard deviation 1) exceed `rate` times a row in all.
-
-    2 million rows are simulated with z's distribution and long-run variance, each stream seen through a reference
-    whose mean and standard deviation are off by as much as n values leave open.
-    """
-    n, long_run = len(z), long_run_variance(z)
-    streams = _like(z, long_run, rng)
-    off = ndtri((np.arange(_STREAMS) + 0.5) / _STREAMS)
-    kurtosis = float(np.mean(z**4))
-    wider = 1.0 + rng.permutation(off) * np.sqrt(max(kurtosis - 1.0, 0.0) * long_run / (4 * n))
-    streams = streams * np.maximum(wider, 0.5) + off * np.sqrt(long_run / n)
-    return tuple(_height(streams, slack, rate / len(SLACKS), both) for slack in SLACKS)
+def _due_after(reference: int, step: int) -> int:
+    """Confirmed rows in service at which a step (from 1) is due."""
+    return round(reference * (GROWTH**step - 1))
 
 
-def _height(streams: Floats, slack: float, rate: float, both: bool) -> float:
-    peaks = _excursions(streams - slack)
-    if both:
-        peaks = np.concatenate([peaks, _excursions(-streams - slack)])
-    tail = np.sort(peaks)[-_TAIL:]
-    if len(tail) < _TAIL:  # next to no excursions: a stream of such values hardly moves
-        return float(tail[-1]) + 1.0 if len(tail) else 1.0
-    # Exponential beyond the smallest of the tail: the mean excess is its scale.
-    floor = float(tail[0])
-    return floor + float(np.mean(tail - floor)) * float(np.log(_TAIL / (rate * streams.size)))
-
-
-def long_run_variance(z: Floats) -> float:
-    """n times the variance of the mean of n neighbours, in variances of one value: 1 without dependence.
-
-    The larger of two estimates, from the means of overlapping blocks and from the correlation of direct neighbours
-    (as of an autoregression): the first sees any dependence and is noisy, the second is steady and sees only the
-    nearest. Never below 1: falling short of it by chance would raise false alarms.
-    """
-    n = len(z)
-    block = int(np.clip(2 * n ** (1 / 3), 5, n // 4))
-    sums = np.cumsum(np.concatenate([[0.0], z]))
-    means = (sums[block:] - sums[:-block]) / block
-    from_blocks = block * float(np.mean(means**2)) / float(np.mean(z**2)) / (1 - block / n)
-    neighbours = float(np.clip(z[:-1] @ z[1:] / (z @ z), 0.0, 0.95))
-    return max(1.0, from_blocks, (1 + neighbours) / (1 - neighbours))
-
-
-def _like(z: Floats, long_run: float, rng: np.random.Generator) -> Floats:
-    """Streams (length x streams) of z's values, correlated as an autoregression of that long-run variance."""
-    streams = z[rng.integers(0, len(z), size=(_LENGTH, _STREAMS))]
-    phi = (long_run - 1) / (long_run + 1)
-    if phi > 0:
-        fresh = np.sqrt(1 - phi**2)
-        for t in range(1, _LENGTH):
-            streams[t] = phi * streams[t - 1] + fresh * streams[t]
-    return streams
-
-
-def _excursions(steps: Floats) -> Floats:
-    """Heights that the sums of each stream's steps (length x streams) reach before they fall back to zero."""
-    sums, heights = np.zeros(steps.shape[1]), np.zeros(steps.shape[1])
-    found = []
-    for step in steps:
-        sums = np.maximum(sums + step, 0.0)
-        ended = (sums == 0.0) & (heights > 1.0)
-        if ended.any():
-            found.append(heights[ended])
-        heights = np.maximum(heights, sums) * (sums > 0.0)
-    found.append(heights[heights > 1.0])
-    return np.concatenate(found)
+def at_rest(slacks: tuple[float, ...]) -> tuple[Side, ...]:
+    """A sum at zero for each slack."""
+    return tuple(Side() for _ in slacks)

@@ -1,13 +1,14 @@
 """Concept drift: whether the errors of a version's answers are still those that it was judged by.
 
-One detector for each target and known age (errors shrink with the age). It watches the signed error (level: the
-channel's audience answers more or less than the version believes) and its size (spread: right on average, but wrong
-either way). A falling size is no drift.
+One detector for each target and known age (errors shrink with the age), and one for each size of the answers within
+it, which tells a drift of the large channels from one of all. Each watches the signed error (level: the channel's
+audience answers more or less than the version believes) and its size (spread: right on average, but wrong either way).
+A falling size is no drift.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,8 +18,16 @@ from core.errors import InsufficientData
 from core.history import Floats
 from core.schemas.monitoring import ResidualDrift
 
-#: False alarms an outcome, level and spread together.
+#: False alarms an outcome, level and spread together. An outcome belongs to one stream and to one size within it, so
+#: that the two share the rate equally however many sizes there are.
 RATE = 1e-5
+#: Shift of the mean error, natural log, below which nobody is worse off: as much as a roll-out tolerates of a version.
+MATERIAL = 0.05
+SHARE = RATE / 2
+_SMALLEST, _LARGEST = 2, 5  # powers of ten
+_SIZE = " size "
+#: A size is named in place of its stream when it moved further by so many standard deviations.
+_NAMED_FROM = 0.25
 #: Posts remembered: a post asked for twice at one age counts once.
 _REMEMBERED = 64
 
@@ -40,31 +49,54 @@ class ResidualDetector:
     kind: str | None = None  # of the last alarm: level, spread
     waiting: list[float] = field(default_factory=list)
     recent_posts: list[str] = field(default_factory=list)
+    rate: float = RATE  # false alarms an outcome
 
     @classmethod
-    def started(cls, reference: Floats, rng: np.random.Generator) -> ResidualDetector:
+    def started(cls, reference: Floats, rate: float = SHARE) -> ResidualDetector:
         """With the holdout's errors in order of time; too few of them, or errors that do not vary, wait for more."""
-        detector = cls()
-        detector._calibrate(reference, rng)
+        detector = cls(rate=rate)
+        detector._calibrate(reference)
         return detector
 
-    def feed(self, error: float, at: int, post: str, rng: np.random.Generator) -> bool:
+    def feed(self, error: float, at: int, post: str) -> bool:
         """Take the error of a post's answer, known at a moment; whether it raised an alarm."""
-        if post in self.recent_posts:
-            return False
-        self.recent_posts = [*self.recent_posts, post][-_REMEMBERED:]
-        self.n += 1
-        if self.level is None or self.spread is None:
-            self.waiting.append(error)
+        return self.feed_many([error], [at], [post]) > 0
+
+    def feed_many(self, errors: Sequence[float], ats: Sequence[int], posts: Sequence[str]) -> int:
+        """Take errors of posts' answers in order of knowing (n each); how many of them raised an alarm."""
+        new = self._first_seen(posts)
+        self.n += len(new)
+        taken = 0
+        while self._learning and taken < len(new):
+            self.waiting.append(errors[new[taken]])
+            taken += 1
             if len(self.waiting) >= LEAST:
-                self._calibrate(np.array(self.waiting), rng)
-            return False
-        by_kind = {"level": self.level.update(error, at), "spread": self.spread.update(abs(error), at)}
-        for kind, alarm in by_kind.items():
-            if alarm is not None:
-                self.alarms += 1
-                self.last_alarm_at, self.onset, self.kind = alarm.at, alarm.onset, kind
-        return any(alarm is not None for alarm in by_kind.values())
+                self._calibrate(np.array(self.waiting))
+        if self.level is None or self.spread is None or taken == len(new):
+            return 0
+        values = np.array([errors[row] for row in new[taken:]])
+        moments = np.array([ats[row] for row in new[taken:]], dtype=np.int64)
+        raised = [(row, "level", alarm) for row, alarm in self.level.update_many(values, moments)]
+        raised += [(row, "spread", alarm) for row, alarm in self.spread.update_many(np.abs(values), moments)]
+        if not raised:
+            return 0
+        self.alarms += len(raised)
+        _, self.kind, last = max(raised, key=lambda found: (found[0], found[1]))
+        self.last_alarm_at, self.onset = last.at, last.onset
+        return len({row for row, _, _ in raised})
+
+    @property
+    def _learning(self) -> bool:
+        return self.level is None or self.spread is None
+
+    def _first_seen(self, posts: Sequence[str]) -> list[int]:
+        """Rows of posts that are not among the last ones; they are now."""
+        new = []
+        for row, post in enumerate(posts):
+            if post not in self.recent_posts:
+                self.recent_posts = [*self.recent_posts, post][-_REMEMBERED:]
+                new.append(row)
+        return new
 
     @property
     def needs(self) -> int:
@@ -76,23 +108,51 @@ class ResidualDetector:
         """The sums that raised the last alarm."""
         return {"level": self.level, "spread": self.spread}[self.kind] if self.kind else None
 
-    def _calibrate(self, reference: Floats, rng: np.random.Generator) -> None:
+    def _calibrate(self, reference: Floats) -> None:
         try:
-            level = Cusum.calibrated(reference, RATE / 2, rng)
-            spread = Cusum.calibrated(np.abs(reference), RATE / 2, rng, both=False)
+            level = Cusum.calibrated(reference, self.rate / 2)
+            spread = Cusum.calibrated(np.abs(reference), self.rate / 2, both=False)
         except InsufficientData:
             self.waiting = reference[-LEAST + 1 :].tolist()  # errors that do not vary make room for later ones
             return
         self.level, self.spread, self.waiting = level, spread, []
 
 
+def size_of(median: float) -> str:
+    """Name of the size that an answer of this predicted median (views) belongs to: its power of ten, from 100 to
+    100,000; smaller and larger ones belong to the ends.
+    """
+    power = min(max(int(np.floor(np.log10(max(median, 1.0)))), _SMALLEST), _LARGEST)
+    return f"{_SIZE}1e{power}"
+
+
+def is_size(stream: str) -> bool:
+    """Whether a stream is one size's part of another."""
+    return _SIZE in stream
+
+
+def is_material(before: float | None, after: float | None) -> bool:
+    """Whether the mean error moved by enough to act upon."""
+    return before is not None and after is not None and abs(after - before) >= MATERIAL
+
+
 def combined(detectors: Mapping[str, ResidualDetector]) -> ResidualDrift:
-    """All streams of a version in one: counts over all, and the shift where it is largest now."""
-    n, alarms = sum(d.n for d in detectors.values()), sum(d.alarms for d in detectors.values())
+    """All streams of a version in one: outcomes and alarms over all, and the shift where it is largest now.
+
+    A shift that matters (MATERIAL) goes before one that is only certain: late answers err so little that a percent is
+    many standard deviations.
+    """
+    n = sum(d.n for name, d in detectors.items() if not is_size(name))
+    alarms = sum(d.alarms for d in detectors.values())
     alarmed = {name: cusum for name, d in detectors.items() if (cusum := d.alarmed) is not None}
     if not alarmed:
         return ResidualDrift(n, alarms, None, None, None, None)
-    worst = max(alarmed, key=lambda name: abs(alarmed[name].effect))
+
+    def rank(name: str) -> tuple[bool, float]:
+        cusum = alarmed[name]
+        return is_material(cusum.mean_before, cusum.mean_after), abs(cusum.effect) - _NAMED_FROM * is_size(name)
+
+    worst = max(alarmed, key=rank)
     return ResidualDrift(
         n=n,
         alarms=alarms,

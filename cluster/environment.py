@@ -13,6 +13,8 @@ import sys
 from hashlib import blake2b
 from pathlib import Path
 
+from pydantic import BaseModel, SecretStr
+
 from cluster.ports import Ports
 from cluster.processes import MARK
 from core.errors import Broken, StorageBroken
@@ -91,13 +93,21 @@ def of_settings(settings: Settings) -> dict[str, str]:
         if name in ("database_url", "redis_url"):
             if value is not None:
                 env[name.upper()] = value.get_secret_value()
-        elif name == "rollout":
-            env |= {f"ANALYTICBOT_ROLLOUT__{k.upper()}": json.dumps(v) for k, v in value.fields().items()}
-            if value.webhook is not None:
-                env["ANALYTICBOT_ROLLOUT__WEBHOOK"] = value.webhook.get_secret_value()
+        elif isinstance(value, BaseModel):
+            env |= _of_group(f"ANALYTICBOT_{name.upper()}__", value)
         elif value is not None:
             env[f"ANALYTICBOT_{name.upper()}"] = str(value).lower() if isinstance(value, bool) else str(value)
     return env
+
+
+def _of_group(prefix: str, group: BaseModel) -> dict[str, str]:
+    """A group of settings, a variable each; what is unset stays unset."""
+    values = {name: getattr(group, name) for name in type(group).model_fields}
+    return {
+        prefix + name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else json.dumps(value)
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 def of_head(settings: Settings, ports: Ports, cluster_id: str) -> dict[str, str]:

@@ -138,7 +138,7 @@ def _feedback(wiring: Wiring, _name: str, _shard: int) -> tuple[type[Any], dict[
 def _monitoring(wiring: Wiring, _name: str, _shard: int) -> tuple[type[Any], dict[str, Any]]:
     from actors.adaptive_learning.monitoring.actor import Monitoring
 
-    return Monitoring, {"database": wiring.database, "clock": wiring.clock}
+    return Monitoring, {"database": wiring.database, "clock": wiring.clock, "promised": wiring.settings.slo}
 
 
 def _drift(wiring: Wiring, _name: str, _shard: int) -> tuple[type[Any], dict[str, Any]]:

@@ -23,11 +23,11 @@ from core.schemas.models import ModelVersion, NewVersion
 Bump = Literal["major", "minor", "patch"]
 
 #: Strategies that go on from the parent's weights.
-WARM = frozenset({"incremental"})
+WARM = frozenset({"incremental", "online", "continual"})
 #: What a training found out, as opposed to what it was told.
-FOUND = frozenset({"epochs", "folds", "out_of_fold_loss", "trust", "damage"})
+FOUND = frozenset({"epochs", "folds", "out_of_fold_loss", "trust", "damage", "memory", "corrector"})
 #: Settings that a warm start chooses for itself; they differ from those of a parent that was trained from the start.
-SCHEDULE = frozenset({"lr", "anchor", "keep"})
+SCHEDULE = frozenset({"lr", "anchor", "keep", "ewc", "slices"})
 
 _FORM = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
@@ -71,7 +71,8 @@ def bump(new: NewVersion, base: ModelVersion, is_parent: bool) -> Bump:
         return "major"
     if not is_parent or new.lineage.strategy not in WARM:
         return "minor"
-    same = _told(new.params, base) == _told(base.params, base)
+    left_out = FOUND if base.lineage.strategy == new.lineage.strategy else FOUND | SCHEDULE
+    same = _told(new.params, left_out) == _told(base.params, left_out)
     return "patch" if same else "minor"
 
 
@@ -90,8 +91,8 @@ def following(part: Bump, base: str, taken: Sequence[str]) -> Semantic:
     return Semantic(at.major, at.minor, max(n.patch for n in line if n.minor == at.minor) + 1)
 
 
-def _told(params: dict[str, Any], base: ModelVersion) -> dict[str, Any]:
-    """Parameters that were asked for; those of the warm start's own schedule only where the base is one too."""
-    left_out = FOUND if base.lineage.strategy in WARM else FOUND | SCHEDULE
+def _told(params: dict[str, Any], left_out: frozenset[str]) -> dict[str, Any]:
+    """Parameters that were asked for. A strategy's own schedule is left out where the base had another strategy."""
     plain: dict[str, Any] = to_plain(params)
-    return {name: value for name, value in plain.items() if name not in left_out}
+    # Switched off is the same as not there: versions of before a parameter existed have none of its name.
+    return {name: value for name, value in plain.items() if name not in left_out and value}

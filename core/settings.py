@@ -77,6 +77,41 @@ class RolloutDefaults(BaseModel):
         return configured(self.fields(), {})
 
 
+class SloSettings(BaseModel):
+    """What a model in service promises; alerts say when the promise will not be kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    availability: float = Field(0.995, gt=0, lt=1, description="share of requests that get an answer")
+    latency: float = Field(0.99, gt=0, lt=1, description="share of answers within `latency_ms`")
+    latency_ms: float = Field(500.0, gt=0, description="another value begins to count anew")
+    coverage_low: float = Field(0.70, ge=0, le=1, description="share of outcomes inside the 80 % interval: at least")
+    coverage_high: float = Field(0.90, ge=0, le=1, description="... and at most: beyond it intervals are too wide")
+    error: float = Field(0.70, gt=0, description="mean |log error| of outcomes, natural: 0.7 is a factor of two")
+    period_days: int = Field(30, ge=1, le=366, description="time that an error budget is for")
+    least: int = Field(100, ge=1, description="events in a window below which nothing is said")
+
+
+class LoopSettings(BaseModel):
+    """When a model is trained again by itself, and how much of that is allowed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    least_new_labels: int = Field(
+        30, ge=1, description="posts with a newly known outcome; with fewer a retraining only follows noise"
+    )
+    enough_new_labels: int = Field(60, ge=1, description="as many are a reason by themselves, if they are also ...")
+    enough_new_share: float = Field(
+        0.15, gt=0, description="... this share of the rows that the champion learned from (a post gives up to four)"
+    )
+    schedule_days: float | None = Field(
+        None, gt=0, description="retrain when the champion's data is this old; unset: only for a reason"
+    )
+    cool_down_days: float = Field(2.0, ge=0, description="rest between a workflow's end and the next one by itself")
+    trainings_a_week: int = Field(7, ge=0, description="trainings and searches in seven days, those by hand included")
+    training_s_a_week: float = Field(14_400.0, ge=0, description="seconds that they may take together")
+
+
 class Settings(BaseSettings):
     """Read once at start and handed to everything that needs a part of it."""
 
@@ -113,8 +148,11 @@ class Settings(BaseSettings):
     auto_train: bool = Field(True, description="retrain when a trigger fires")
     auto_rollout: bool = Field(True, description="roll a validated version out without asking")
     tick_s: float = Field(1.0, gt=0, description="the orchestrator's and predictor's tick")
+    correction_weight: float = Field(3.0, gt=0, le=100, description="measured posts that a correction is worth")
     seed: int = 7
     rollout: RolloutDefaults = Field(default_factory=lambda: RolloutDefaults())
+    loop: LoopSettings = Field(default_factory=lambda: LoopSettings())
+    slo: SloSettings = Field(default_factory=lambda: SloSettings())
 
     @property
     def database(self) -> str:

@@ -17,7 +17,7 @@ from serve_apps import problems
 #: paths that say nothing about anybody's data
 OPEN = frozenset({"/healthz", "/readyz"})
 #: changes to these need an admin's key
-ADMIN = ("/v1/models", "/v1/rollouts", "/v1/workflows", "/v1/tasks", "/v1/drift")
+ADMIN = ("/v1/models", "/v1/rollouts", "/v1/workflows", "/v1/loop", "/v1/tasks", "/v1/drift")
 #: a revoked key is refused after this many seconds at the latest
 REMEMBER_S = 5.0
 

@@ -68,6 +68,11 @@ def response(error: AnalyticBotError) -> JSONResponse:
     return _answer(error.problem(), headers)
 
 
+def answer(problem: dict[str, Any]) -> JSONResponse:
+    """Problem details that a service made, as an answer."""
+    return _answer(problem)
+
+
 def _answer(problem: dict[str, Any], headers: dict[str, str] | None = None) -> JSONResponse:
     return JSONResponse(problem, problem["status"], headers=headers, media_type=MEDIA_TYPE)
 

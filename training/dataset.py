@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,12 @@ from numpy.typing import NDArray
 from core.errors import InsufficientData, NoData
 from core.history import NEVER, ChannelHistory, Floats, Ints
 from core.schemas.predictions import KNOWN_AGES_H, TARGETS, Target
+from training.corrections import Corrections
 from training.features import FEATURES, FeatureBuilder, FeatureRow, predictable
 from training.levels import leaders
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: Fewer posts with a measured target than this teach nothing that the rolling median does not know.
 LEAST_POSTS = 60
@@ -105,23 +109,43 @@ class Split:
 
 
 def build(
-    histories: Sequence[ChannelHistory], until: int, *, only: Sequence[Mask] | None = None, least: int = LEAST_POSTS
+    histories: Sequence[ChannelHistory],
+    until: int,
+    *,
+    only: Sequence[Mask] | None = None,
+    least: int = LEAST_POSTS,
+    corrections: Corrections | None = None,
 ) -> Dataset:
     """Rows of every post and known age whose target was measured by `until`; nothing known later is used.
 
     only: for each history the posts to make rows of (the others still make the levels). Posts of an album count once.
+    corrections: values in place of measured ones; they are targets only, what is predicted from stays as measured.
     Raises NoData without any post, InsufficientData below `least` posts with a measured target.
     """
     parts, posts = [], 0
     for number, history in enumerate(histories):
         posts += history.n
-        parts += _rows(history, until, None if only is None else only[number])
+        parts += _rows(history, until, None if only is None else only[number], corrections or Corrections())
     if posts == 0:
         raise NoData("no posts are stored: import a channel first")
     data = _stack(parts)
     if data.n_posts < least:
         raise InsufficientData("too few posts with measured views to learn from", needed=least, have=data.n_posts)
     return data
+
+
+def read_after(history: ChannelHistory, moment: int) -> Mask:
+    """Posts with a reading after a moment (n); no other can have an outcome measured after it."""
+    result = np.zeros(history.n, dtype=bool)
+    result[np.repeat(np.arange(history.n), np.diff(history.offsets))[history.reading_ts > moment]] = True
+    return result
+
+
+def learned_since(data: Dataset, moment: int) -> Dataset:
+    """Only targets measured after a moment, and rows that have one."""
+    late = (data.known_at > moment) & (data.known_at < NEVER)
+    masked = replace(data, actual=np.where(late, data.actual, np.nan), known_at=np.where(late, data.known_at, NEVER))
+    return masked.answered()
 
 
 def split_at(data: Dataset, moment: int) -> Split:
@@ -133,6 +157,16 @@ def split_share(data: Dataset, share: float = HOLDOUT) -> Split:
     """Part so that about the newest `share` of the posts comes after."""
     _, first = np.unique(data.posts, return_index=True)
     return split_at(data, int(np.quantile(data.published_at[first], 1 - share, method="higher")))
+
+
+def joined(parts: Sequence[Dataset]) -> Dataset:
+    """Rows of several datasets, one after the other."""
+    return Dataset(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Dataset)})
+
+
+def in_order(data: Dataset) -> Dataset:
+    """The rows in their own order, wherever they came from: by publication, channel, post, known age."""
+    return data.take(np.lexsort((data.known_age, data.post_id, data.channel, data.published_at)))
 
 
 def to_parquet(data: Dataset) -> bytes:
@@ -156,7 +190,11 @@ def from_parquet(blob: bytes) -> Dataset:
     """The rows that `to_parquet` wrote."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(BytesIO(blob))
+    return from_table(pq.read_table(BytesIO(blob)))
+
+
+def from_table(table: pa.Table) -> Dataset:
+    """The rows of an Arrow table with the columns that `to_parquet` writes, in any order of columns."""
     names = set(table.column_names)
 
     def column(name: str) -> NDArray[Any]:
@@ -181,9 +219,10 @@ class _Row:
     known_age: int
     actual: tuple[float, ...]
     known_at: tuple[int, ...]
+    weight: float
 
 
-def _rows(history: ChannelHistory, until: int, only: Mask | None) -> list[_Row]:
+def _rows(history: ChannelHistory, until: int, only: Mask | None, corrections: Corrections) -> list[_Row]:
     if not history.targets:
         return []
     builder = FeatureBuilder(history)
@@ -193,21 +232,25 @@ def _rows(history: ChannelHistory, until: int, only: Mask | None) -> list[_Row]:
     found = []
     for i in np.flatnonzero(wanted):
         for age in KNOWN_AGES_H:
-            row = _row(builder, int(i), age, until)
+            row = _row(builder, int(i), age, until, corrections)
             if row is not None:
                 found.append(row)
     return found
 
 
-def _row(builder: FeatureBuilder, i: int, age: int, until: int) -> _Row | None:
-    history = builder.history
+def _row(builder: FeatureBuilder, i: int, age: int, until: int, corrections: Corrections) -> _Row | None:
+    history, weight = builder.history, 1.0
+    post, published = int(history.post_ids[i]), int(history.published_at[i])
     as_of = builder.early_known_at(i, age)
     if as_of is None or as_of > until:
         return None
     actual, known_at = [np.nan] * len(TARGETS), [int(NEVER)] * len(TARGETS)
     for target in predictable(builder.targets, age):
         series, place = builder.target(target), TARGETS.index(target)
-        if series.known_at_of_post[i] <= until:
+        corrected = corrections.find(history.channel.id, post, target, until)
+        if corrected is not None:
+            (actual[place], known_at[place]), weight = corrected, corrections.weight
+        elif series.known_at_of_post[i] <= until:
             actual[place], known_at[place] = float(series.of_post[i]), int(series.known_at_of_post[i])
     if not np.isfinite(actual).any():
         return None
@@ -215,8 +258,7 @@ def _row(builder: FeatureBuilder, i: int, age: int, until: int) -> _Row | None:
         features = builder.stored(i, age, as_of)
     except InsufficientData:  # too few matured posts at that time: nothing could have been predicted either
         return None
-    post, published = int(history.post_ids[i]), int(history.published_at[i])
-    return _Row(features, history.channel.id, post, published, as_of, age, tuple(actual), tuple(known_at))
+    return _Row(features, history.channel.id, post, published, as_of, age, tuple(actual), tuple(known_at), weight)
 
 
 def _stack(rows: Sequence[_Row]) -> Dataset:
@@ -235,12 +277,11 @@ def _stack(rows: Sequence[_Row]) -> Dataset:
         level=per_target("level_log"),
         actual=np.array([r.actual for r in rows], dtype=float).reshape(n, width),
         known_at=np.array([r.known_at for r in rows], dtype=np.int64).reshape(n, width),
-        weight=np.ones(n),
+        weight=np.array([r.weight for r in rows], dtype=float),
         channel=whole("channel"),
         post_id=whole("post_id"),
         published_at=whole("published_at"),
         as_of=whole("as_of"),
         known_age=whole("known_age"),
     )
-    data = data.answered()
-    return data.take(np.lexsort((data.known_age, data.post_id, data.channel, data.published_at)))
+    return in_order(data.answered())

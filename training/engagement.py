@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -15,13 +15,24 @@ from core.history import ChannelHistory, Floats
 from core.schemas.models import Evaluation, Lineage, Signature, Strategy
 from core.schemas.predictions import KNOWN_AGES_H, TARGETS
 from training.baselines import gradient_boosting, rolling_median
-from training.dataset import LEAST_POSTS, Dataset, Mask, Split, build, split_at, split_share, to_parquet
+from training.corrections import Corrections
+from training.dataset import (
+    LEAST_POSTS,
+    Dataset,
+    Mask,
+    Split,
+    build,
+    learned_since,
+    split_at,
+    split_share,
+    to_parquet,
+)
 from training.evaluate import LEAST_COMPARED, MARGIN, evaluate
 from training.features import FEATURES, SCHEMA
 from training.loop import LoopConfig, LoopResult
 from training.model import EngagementModel, model_of
 from training.reference import make_reference, to_arrow
-from training.strategies import Plan, choose_posts, damage, plan
+from training.strategies import Plan, damage, only_posts, plan
 
 #: Posts that must remain to learn from once the holdout is set aside.
 _LEAST_FIT = 30
@@ -35,6 +46,11 @@ class Incumbent:
     version: int
     model: EngagementModel
     data_until: int
+
+    def learned_from(self, channels: Sequence[str]) -> bool:
+        """Whether it may have seen posts of one of these channels (none named: all)."""
+        own = self.model.notes.get("channels") or ()
+        return not own or not channels or bool(set(own) & set(channels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +67,22 @@ class Prepared:
     warm: Incumbent | None
     until: int
     seed: int
+    channels: tuple[str, ...] = ()  # those that it was asked to learn from; none: all
+    corrections: Corrections = field(default_factory=Corrections)
+
+    @property
+    def since(self) -> int | None:
+        """Until when the version that it starts from has learned from these channels; None: never."""
+        if self.warm is None or not self.warm.learned_from(self.channels):
+            return None
+        return self.warm.data_until
 
     def loop_config(self, budget_s: float = float("inf")) -> LoopConfig:
         """What the loop needs, as plain data; half of the budget is for choosing the epochs, if they take so long."""
         # Folds of a warm start validate on what the earlier version has not learned from.
-        since = None if self.warm is None else self.warm.data_until
+        since = self.since
+        held = since is not None and self.plan.params.ewc > 0 and not self.plan.slices
+        old = self.split.before.known_by(since + 1) if held and since is not None else None
         return LoopConfig(
             judged=to_parquet(self.fitted[0]),
             final=to_parquet(self.fitted[1]),
@@ -67,6 +94,8 @@ class Prepared:
             fold_from=since,
             fixed_epochs=self.plan.fixed_epochs,
             warm=None if self.warm is None else self.warm.model.weights(),
+            old=None if old is None or not len(old) else to_parquet(old),
+            slices=self.plan.slices,
             search_s=budget_s / 2,
         )
 
@@ -91,15 +120,19 @@ def prepare(
     seed: int = 0,
     champion: Incumbent | None = None,
     warm: Incumbent | None = None,
+    channels: tuple[str, ...] = (),
+    corrections: Corrections | None = None,
 ) -> Prepared:
-    """Rows, parted by time, and the settings of a training.
+    """Rows, parted by time, and the settings of a training. channels: whose histories these are, where not everybody's.
+    corrections: what people said the values are.
 
     Raises InsufficientData where there is too little to learn from or to judge by, NoData without posts, InvalidInput
     for parameters that are none.
     """
     settings = plan(strategy, params or {}, None if warm is None else warm.model.hidden)
-    only = choose_posts(histories, until, seed) if strategy == "incremental" else None
-    data = build(histories, until, only=only)
+    since = warm.data_until if warm is not None and warm.learned_from(channels) else None
+    said = corrections or Corrections()
+    data = build(histories, until, only=only_posts(strategy, histories, until, since, seed), corrections=said)
     split, compared = _part(data, champion)
     if split.before.n_posts < _LEAST_FIT:
         raise InsufficientData(
@@ -110,14 +143,23 @@ def prepare(
     before, everything = split.before, data
     if strategy == "damaged":
         before, everything = damage(before, seed), damage(everything, seed)
+    elif strategy == "online" and since is not None:
+        # What the version knows already must not count twice.
+        before, everything = learned_since(before, since), learned_since(everything, since)
     fitted = (before, everything)
-    return Prepared(strategy, settings, split, data, fitted, compared, champion, warm, until, seed)
+    return Prepared(strategy, settings, split, data, fitted, compared, champion, warm, until, seed, channels, said)
 
 
 def finish(prepared: Prepared, result: LoopResult) -> Trained:
     """Judge the network that has not seen the holdout, and pack the one that has seen everything."""
     judged = _model(prepared, result, result.judged)
     final = _model(prepared, result, result.final)
+    trained = packed(prepared, judged, final, _described(prepared, result))
+    return replace(trained, evaluation=replace(trained.evaluation, memory=result.memory))
+
+
+def packed(prepared: Prepared, judged: EngagementModel, final: EngagementModel, described: dict[str, Any]) -> Trained:
+    """The final model's artifact, with the evaluation of the judged one. described: the version's parameters."""
     holdout = prepared.split.after
     predicted = log_quantiles(judged, holdout)
     forecasts = {
@@ -135,7 +177,7 @@ def finish(prepared: Prepared, result: LoopResult) -> Trained:
     return Trained(
         files=final.to_artifact(golden, to_arrow(reference)),
         signature=final.signature,
-        params=_described(prepared, result),
+        params=described,
         evaluation=evaluation,
         lineage=_lineage(prepared),
     )
@@ -172,7 +214,7 @@ def newer_rows(rows: Dataset, known_until: int) -> Mask:
 
 def _model(prepared: Prepared, result: LoopResult, state: bytes) -> EngagementModel:
     signature = Signature(FEATURES, prepared.data.targets, SCHEMA)
-    notes = {"strategy": prepared.strategy, "epochs": result.epochs}
+    notes = {"strategy": prepared.strategy, "epochs": result.epochs, "channels": list(prepared.channels)}
     return model_of(state, signature, result.calibration, prepared.plan.params.hidden, notes)
 
 
@@ -202,12 +244,19 @@ def _described(prepared: Prepared, result: LoopResult) -> dict[str, Any]:
             if target in prepared.data.targets
         },
     }
+    if prepared.channels:
+        described["channels"] = list(prepared.channels)
+    if prepared.plan.slices:
+        described["slices"] = prepared.plan.slices
+    if (memory := result.memory) is not None:
+        described["memory"] = {"forgetting": memory.forgetting, "backward_transfer": memory.backward_transfer}
     if prepared.strategy == "damaged":
         described["damage"] = "targets joined to the wrong posts, on purpose: made to be rolled back"
     return described
 
 
 def _lineage(prepared: Prepared) -> Lineage:
+    used = prepared.corrections.used(prepared.fitted[1])
     return Lineage(
         parent=parent.version if (parent := prepared.warm or prepared.champion) is not None else None,
         data_from=int(prepared.data.published_at.min()),
@@ -217,6 +266,8 @@ def _lineage(prepared: Prepared) -> Lineage:
         code=_code(),
         seed=prepared.seed,
         strategy=prepared.strategy,
+        corrections=used.n,
+        corrections_sha256=used.sha256,
     )
 
 

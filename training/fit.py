@@ -15,11 +15,16 @@ from core.history import Floats
 from core.schemas.predictions import KNOWN_AGES_H, TARGETS
 from training.dataset import Dataset
 from training.names import FEATURES
-from training.network import EngagementNet, pinball
+from training.network import MEMBERS, EngagementNet, pinball
+from training.stream.penalties import Ewc, L2sp
 
 #: Features that tell channels apart rather than posts. They stay in the vector (drift watches them), but a network that
 #: reads them learns the few channels by heart: on real channels they cost it more than they give.
 CHANNEL_MARKS = ("level", "log_subscribers", "view_rate", "spread", "log_posts_7d", "growth_30d", "log_history")
+#: Parameters of the last layer: all that a fit of the head alone may change.
+HEAD = frozenset({"head", "start"})
+#: Old rows that a Fisher information is estimated from: one backward pass each.
+FISHER_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +38,10 @@ class FitParams:
     batch: int = 0  # 0: a twelfth of the rows, 32 to 1,024
     channel_marks: bool = False  # let the network read CHANNEL_MARKS
     anchor: float = 0.0  # L2-SP: pull towards the weights that the fit started from
+    ewc: float = 0.0  # EWC: old rows that the pull towards what mattered to them stands for, per new row
     keep: float = 0.0  # rows that the earlier normalisation counts for
     clip: float = 4.0  # largest gradient norm
+    head_only: bool = False  # fit the last layer alone; all else, the normalisation too, stays as it was
 
 
 @dataclass(slots=True)
@@ -42,7 +49,8 @@ class Fit:
     """A fit in progress.
 
     rows: n rows. warm: state of an earlier network to start from (its layer sizes must be `params.hidden`). rank and
-    world: this process's share of every batch when several fit together (torch.distributed must be up).
+    world: this process's share of every batch when several fit together (torch.distributed must be up). hold: what
+    mattered to rows that are not here (see `consolidated`), weighed by `params.ewc`.
     """
 
     rows: Dataset
@@ -52,12 +60,13 @@ class Fit:
     rank: int = 0
     world: int = 1
     device: str = "cpu"
+    hold: Ewc | None = None
     epochs: int = field(default=0, init=False)
     net: EngagementNet = field(init=False)
     optimizer: torch.optim.AdamW = field(init=False)
     _module: nn.Module = field(init=False)
     _data: tuple[Tensor, Tensor, Tensor] = field(init=False)
-    _anchors: list[Tensor] = field(init=False)
+    _pull: L2sp = field(init=False)
 
     def __post_init__(self) -> None:
         rows = self.rows
@@ -72,15 +81,16 @@ class Fit:
             self.net.load_state_dict(self.warm)
         else:
             self.net.set_spread(torch.from_numpy(_spread(rows)))
-        if not self.params.channel_marks:
-            self.net.used[[FEATURES.index(name) for name in CHANNEL_MARKS]] = 0.0
-        self.net.normalise(self._data[0], self.params.keep if self.warm is not None else 0.0)
+        if self.params.head_only:
+            _only_head(self.net)
+        else:
+            if not self.params.channel_marks:
+                self.net.used[[FEATURES.index(name) for name in CHANNEL_MARKS]] = 0.0
+            self.net.normalise(self._data[0], self.params.keep if self.warm is not None else 0.0)
         self.net.to(self.device)
-        # Detached copies: an anchor that moved with its weight would pull nowhere.
-        self._anchors = [p.detach().clone() for p in self.net.parameters()]
-        self.optimizer = torch.optim.AdamW(
-            self.net.parameters(), lr=self.params.lr, weight_decay=self.params.weight_decay
-        )
+        self._pull = L2sp.anchored(self.net, self.params.anchor)
+        fitted = [p for p in self.net.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(fitted, lr=self.params.lr, weight_decay=self.params.weight_decay)
         self._module = nn.parallel.DistributedDataParallel(self.net) if self.world > 1 else self.net
 
     def epoch(self) -> float:
@@ -108,12 +118,13 @@ class Fit:
         return mean
 
     def penalty(self) -> Tensor:
-        """L2-SP: anchor x squared distance to the weights that the fit started from."""
-        if self.params.anchor == 0:
-            return torch.zeros((), device=self.device)
-        pairs = zip(self.net.parameters(), self._anchors, strict=True)
-        total: Tensor = torch.stack([(p - a.to(p.device)).pow(2).sum() for p, a in pairs]).sum()
-        return self.params.anchor * total
+        """What holds the weights: L2-SP towards those that the fit started from, and EWC towards those of `hold`."""
+        total = torch.zeros((), device=self.device)
+        if self.params.anchor > 0:
+            total = total + self._pull(self.net)
+        if self.hold is not None:
+            total = total + self.hold(self.net)
+        return total
 
     def quantiles(self, rows: Dataset) -> Floats:
         """The network's quantiles of residuals for other rows (n x T x 3)."""
@@ -148,6 +159,43 @@ class Fit:
     def _batch(self) -> int:
         # About as many steps an epoch whatever the rows: an epoch then means the same to a fold and to the final fit.
         return self.params.batch or int(min(max(len(self.rows) // 12, 32), 1024))
+
+
+def network_of(state: dict[str, Tensor], params: FitParams) -> EngagementNet:
+    """The network of a state, with the parameters trainable that a fit with `params` would change."""
+    net = EngagementNet(len(FEATURES), len(TARGETS), params.hidden, torch.Generator().manual_seed(0))
+    net.load_state_dict(state)
+    if params.head_only:
+        _only_head(net)
+    return net
+
+
+def consolidated(net: EngagementNet, rows: Dataset, strength: float, seed: int) -> Ewc:
+    """EWC at the network's present weights, with the Fisher information of old rows (at most FISHER_ROWS of them).
+
+    The loss of a row is its quantile loss over the mean one of the rows: the negative log-likelihood of an asymmetric
+    Laplace distribution whose scale was fitted to them (Yu & Moyeed 2001, "Bayesian quantile regression"). Members of
+    the committee count each for itself. The penalty comes in the units of the mean quantile loss, so that a strength of
+    1 weighs the old rows like as many new ones. NoData without rows.
+    """
+    chosen = rows.take(np.sort(np.random.default_rng(seed).permutation(len(rows))[:FISHER_ROWS]))
+    x = torch.from_numpy(chosen.x)
+    actual = torch.from_numpy(chosen.residual.astype(np.float32))
+    one = torch.ones(1)
+    with torch.no_grad():
+        scale = float(pinball(net(x), actual, torch.ones(len(x)))) if len(x) else 1.0
+    scale = max(scale, 1e-6)
+
+    def loss(row: int) -> Tensor:
+        here = slice(row, row + 1)
+        return MEMBERS / scale * pinball(net(x[here]), actual[here], one)
+
+    return Ewc.anchored(net, loss, len(chosen), strength * scale / MEMBERS)
+
+
+def _only_head(net: EngagementNet) -> None:
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(name in HEAD)
 
 
 def _spread(rows: Dataset) -> NDArray[np.float32]:

@@ -5,13 +5,16 @@
 2. The out-of-fold answers at that epoch calibrate the median and the 80 % interval.
 3. Two networks are fitted for that many epochs: `judged` on the rows before the holdout, which the evaluation judges,
    and `final` on all rows, which goes into service (a model that has not seen the newest rows would be out of date).
+
+With `slices`, both networks learn slice by slice in order of time instead, each slice for a fixed number of epochs with
+a replay of the earlier ones; answers to the next slice are the out-of-fold answers (training/continual.py).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,13 +24,15 @@ from torch import Tensor
 
 from core.errors import Refused
 from core.history import Floats
-from core.schemas.models import TrainingProgress
+from core.schemas.models import Memory, TrainingProgress
 from training.calibration import Calibration, calibrate
-from training.dataset import Dataset, from_parquet, split_at
-from training.fit import Fit, FitParams
+from training.continual import Slice, memory, replayed, slices
+from training.dataset import Dataset, from_parquet, in_order, joined
+from training.fit import Fit, FitParams, consolidated, network_of
+from training.folds import Folds
+from training.stream.penalties import Ewc
 
-#: Fewer out-of-fold rows than this decide nothing.
-_LEAST_FOLD = 20
+State = dict[str, Tensor]
 
 
 class TrainingStopped(Refused):
@@ -56,10 +61,11 @@ class Reporter(Protocol):
 class LoopConfig:
     """All that a loop needs; plain enough to travel to worker processes.
 
-    judged, final: rows as Parquet. fold_from: folds validate on rows published from here on (None: the later half).
-    fixed_epochs: no folds, no calibration, just so many epochs. warm: network state (safetensors) to start from.
-    search_s: folds end after this long with the best so far (only then does the result depend on the machine's speed);
-    not used with several processes, which could not agree on it.
+    judged, final: rows as Parquet. fold_from: what was known until here an earlier version has learned; folds validate
+    on rows published later (None: the later half). fixed_epochs: no folds, no calibration, just so many epochs. warm:
+    network state (safetensors) to start from; old: rows that it learned from, which EWC holds on to. slices: learn in
+    so many slices of time (0: all at once). search_s: folds end after this long with the best so far (only then does
+    the result depend on the machine's speed); not used with several processes, which could not agree on it.
     """
 
     judged: bytes
@@ -72,6 +78,8 @@ class LoopConfig:
     fold_from: int | None = None
     fixed_epochs: int | None = None
     warm: bytes | None = None
+    old: bytes | None = None
+    slices: int = 0
     search_s: float = float("inf")
     checkpoint_every: int = 0
     device: str = "cpu"
@@ -80,165 +88,200 @@ class LoopConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """The config's rows, read."""
+
+    judged: Dataset
+    final: Dataset
+    old: Dataset | None = None
+
+    @classmethod
+    def of(cls, config: LoopConfig) -> Rows:
+        """From the config's own Parquet."""
+        old = None if config.old is None else from_parquet(config.old)
+        return cls(from_parquet(config.judged), from_parquet(config.final), old)
+
+
+@dataclass(frozen=True, slots=True)
 class LoopResult:
-    """judged, final: network states as safetensors. curve: out-of-fold loss after 0, 1, 2, ... epochs."""
+    """judged, final: network states as safetensors. curve: out-of-fold loss after 0, 1, 2, ... epochs. memory: what
+    slices did to each other, where there were some.
+    """
 
     judged: bytes
     final: bytes
     epochs: int
     curve: tuple[float, ...]
     calibration: Calibration
+    memory: Memory | None = None
 
 
-def train_loop(config: LoopConfig, reporter: Reporter) -> LoopResult:
+def train_loop(config: LoopConfig, reporter: Reporter, rows: Rows | None = None) -> LoopResult:
     """Run it. The same config gives the same result, also when it goes on from a checkpoint half way.
 
-    Raises TrainingStopped when the reporter says so.
+    rows: the config's, where somebody else has read them. Raises TrainingStopped when the reporter says so.
     """
-    judged, final = from_parquet(config.judged), from_parquet(config.final)
-    stage = _Stage(config, reporter, FitParams(**_tupled(config.params)), _load(config.warm))
-    curve: list[float] = []
-    if config.fixed_epochs is not None:
-        epochs, calibration = config.fixed_epochs, Calibration.none()
-    else:
-        epochs, curve, calibration = _folds(stage, judged)
-    total = len(curve) + 2 * epochs
+    rows = Rows.of(config) if rows is None else rows
+    blob = reporter.restored()
+    warm = None if config.warm is None else load(config.warm)
+    stage = _Stage(config, reporter, FitParams(**_tupled(config.params)), warm, {} if blob is None else load(blob))
+    if config.slices:
+        return _slice_by_slice(stage, rows)
+    epochs, curve, calibration = _search(stage, rows)
+    stage.found = _packed(curve, calibration)
+    searched = max(len(curve) - 1, 0)  # the curve begins before the first epoch
+    stage.total = searched + 2 * epochs
+    hold = stage.hold(stage.warm, rows.old) if rows.old is not None and epochs else None
     states = []
-    for number, rows in enumerate((judged, final)):
-        fit = stage.fit(rows, seed=config.seed)
-        for epoch in range(epochs):
-            loss = fit.epoch()
-            stage.tell(TrainingProgress(len(curve) + number * epochs + epoch + 1, total, loss, None))
-        states.append(save(fit.weights()))
-    return LoopResult(states[0], states[1], epochs, tuple(curve), calibration)
+    for number, part in enumerate((rows.judged, rows.final)):
+        begin = searched + number * epochs
+        states.append(stage.fitted(f"{number}", stage.fit(part, config.seed, hold), epochs, begin))
+    return LoopResult(save(states[0]), save(states[1]), epochs, curve, calibration)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Stage:
+    """Where a loop stands. restored: the checkpoint it goes on from. done: weights of fits that have ended. found: what
+    the folds said, as tensors.
+    """
+
     config: LoopConfig
     reporter: Reporter
     params: FitParams
-    warm: dict[str, Tensor] | None
+    warm: State | None
+    restored: State
+    done: dict[str, State] = field(default_factory=dict)
+    found: State = field(default_factory=dict)
+    total: int = 0
 
-    def fit(self, rows: Dataset, seed: int) -> Fit:
+    def fit(self, rows: Dataset, seed: int, hold: Ewc | None = None, warm: State | None = None) -> Fit:
         c = self.config
-        return Fit(rows, self.params, seed, self.warm, c.rank, c.world, c.device)
+        return Fit(rows, self.params, seed, self.warm if warm is None else warm, c.rank, c.world, c.device, hold)
 
-    def tell(self, progress: TrainingProgress, checkpoint: bytes | None = None) -> None:
+    def hold(self, weights: State | None, rows: Dataset | None, before: Ewc | None = None) -> Ewc | None:
+        """EWC at some weights, with earlier ones' Fisher information; None where it is not asked for."""
+        if self.params.ewc == 0 or weights is None or rows is None:
+            return None
+        net = network_of(weights, self.params)
+        return consolidated(net, rows, self.params.ewc, self.config.seed).joined(before)
+
+    def fitted(self, name: str, fit: Fit, epochs: int, begin: int) -> State:
+        """Fit to the end, or from where a checkpoint left it; weights. begin: epochs of all kinds before it."""
+        ended = _under(self.restored, f"done.{name}.")
+        if ended:
+            self.done[name] = ended
+            return ended
+        state = _under(self.restored, f"now.{name}.")
+        if state:
+            fit.restore(state)
+        while fit.epochs < epochs:
+            loss = fit.epoch()
+            number = begin + fit.epochs
+            self.tell(TrainingProgress(number, max(self.total, number), loss, None), {f"now.{name}.": fit})
+        self.done[name] = fit.weights()
+        return self.done[name]
+
+    def tell(self, progress: TrainingProgress, now: dict[str, Fit | Folds]) -> None:
+        """Report; with a checkpoint of what has ended and what is at work, where one is due."""
+        every, checkpoint = self.config.checkpoint_every, None
+        if every > 0 and progress.epoch % every == 0:
+            flat = dict(self.found)
+            for name, weights in self.done.items():
+                flat |= {f"done.{name}.{key}": value for key, value in weights.items()}
+            for mark, at_work in now.items():
+                flat |= {f"{mark}{key}": value for key, value in at_work.state().items()}
+            checkpoint = save(flat)
         self.reporter.report(progress, checkpoint)
         if self.reporter.should_stop():
             raise TrainingStopped(f"stopped after epoch {progress.epoch}, as asked")
 
 
-@dataclass(slots=True)
-class Folds:
-    """Fits that each validate on the span of time after their own rows.
-
-    curve: mean out-of-fold quantile loss after 0, 1, 2, ... epochs. best_answers: quantiles of each span's rows at the
-    epoch of the least loss, by the fit that has not seen them.
-    """
-
-    fits: list[Fit]
-    spans: list[Dataset]
-    curve: list[float] = field(default_factory=list)
-    best_answers: list[Floats] = field(default_factory=list)
-
-    @classmethod
-    def over(cls, rows: Dataset, count: int, since: int | None, make: Callable[[Dataset, int], Fit]) -> Folds:
-        """Spans of about equal numbers of posts from `since` on; one with too few rows on either side is left out."""
-        _, first = np.unique(rows.posts, return_index=True)
-        times = rows.published_at[first]
-        late = times[times >= (np.quantile(times, 0.5) if since is None else since)]
-        fits, spans = [], []
-        if len(late):
-            edges = [int(t) for t in np.quantile(late, np.linspace(0, 1, count + 1), method="higher")]
-            for number, (low, high) in enumerate(zip(edges[:-1], [*edges[1:-1], edges[-1] + 1], strict=True)):
-                split = split_at(rows, low)
-                span = split.after.take(split.after.published_at < high)
-                if min(len(span), len(split.before)) >= _LEAST_FOLD:
-                    fits.append(make(split.before, number + 1))
-                    spans.append(span)
-        folds = cls(fits, spans)
-        if fits:
-            folds._note()
-        return folds
-
-    def epoch(self) -> float:
-        """One epoch of every fold; returns the mean training loss and notes the out-of-fold loss."""
-        loss = float(np.mean([fit.epoch() for fit in self.fits]))
-        self._note()
-        return loss
-
-    def _note(self) -> None:
-        answers = [fit.quantiles(span) for fit, span in zip(self.fits, self.spans, strict=True)]
-        parts = [_pinball(q, span.residual) for q, span in zip(answers, self.spans, strict=True)]
-        self.curve.append(sum(total for total, _ in parts) / max(sum(n for _, n in parts), 1))
-        if self.best() == len(self.curve) - 1:
-            self.best_answers = answers
-
-    def calibration(self) -> Calibration:
-        """From the answers of the best epoch, each by the fit that had not seen the row."""
-        names = Dataset.__dataclass_fields__
-        rows = Dataset(**{name: np.concatenate([getattr(span, name) for span in self.spans]) for name in names})
-        return calibrate(rows, np.concatenate(self.best_answers))
-
-    def best(self) -> int:
-        """The epoch of the least loss."""
-        return int(np.argmin(self.curve))
-
-    def state(self) -> bytes:
-        """All fits, to go on from."""
-        flat = {f"{i}.{name}": value for i, fit in enumerate(self.fits) for name, value in fit.state().items()}
-        flat |= {f"best.{i}": torch.from_numpy(answers) for i, answers in enumerate(self.best_answers)}
-        return save(flat | {"curve": torch.tensor(self.curve, dtype=torch.float64)})
-
-    def restore(self, blob: bytes) -> None:
-        """Go on from a state."""
-        flat = load(blob)
-        self.curve = [float(v) for v in flat.pop("curve")]
-        self.best_answers = [flat.pop(f"best.{i}").numpy() for i in range(len(self.fits))]
-        for i, fit in enumerate(self.fits):
-            mark = f"{i}."
-            fit.restore({k.removeprefix(mark): v for k, v in flat.items() if k.startswith(mark)})
-
-
-def _folds(stage: _Stage, rows: Dataset) -> tuple[int, list[float], Calibration]:
+def _search(stage: _Stage, rows: Rows) -> tuple[int, tuple[float, ...], Calibration]:
+    """How many epochs: the folds' best, and what they say of its answers."""
     c = stage.config
-    folds = Folds.over(rows, c.folds, c.fold_from, lambda before, n: stage.fit(before, c.seed + n))
+    if c.fixed_epochs is not None:
+        return c.fixed_epochs, (), Calibration.none()
+    if "found.curve" in stage.restored:
+        curve, calibration = _unpacked(stage.restored)
+        return (int(np.argmin(curve)) if curve else min(c.epochs, 3)), curve, calibration
+    hold = stage.hold(stage.warm, rows.old)
+    folds = Folds.over(rows.judged, c.folds, c.fold_from, lambda before, n: stage.fit(before, c.seed + n, hold))
     if not folds.fits:
         # Too little to choose by: a careful few epochs, believed as they are.
-        return min(c.epochs, 3), [], Calibration.none()
-    blob = stage.reporter.restored()
-    if blob is not None:
-        folds.restore(blob)
+        return min(c.epochs, 3), (), Calibration.none()
+    state = _under(stage.restored, "folds.")
+    if state:
+        folds.restore(state)
     end = time.monotonic() + (c.search_s if c.world == 1 else float("inf"))
     while len(folds.curve) <= c.epochs and len(folds.curve) - 1 - folds.best() < c.patience:
         if time.monotonic() >= end:
             break
         loss = folds.epoch()
         done = len(folds.curve) - 1
-        due = c.checkpoint_every > 0 and done % c.checkpoint_every == 0
-        progress = TrainingProgress(done, c.epochs + 2 * max(folds.best(), 1), loss, folds.curve[-1])
-        stage.tell(progress, folds.state() if due else None)
-    return folds.best(), folds.curve, folds.calibration()
+        total = c.epochs + 2 * max(folds.best(), 1)
+        stage.tell(TrainingProgress(done, total, loss, folds.curve[-1]), {"folds.": folds})
+    return folds.best(), tuple(folds.curve), folds.calibration()
 
 
-def _pinball(predicted: Floats, actual: Floats) -> tuple[float, int]:
-    known = np.isfinite(actual)
-    error = np.where(known, actual, 0.0)[:, :, None] - predicted
-    levels = np.array([0.1, 0.5, 0.9])
-    loss = np.maximum(levels * error, (levels - 1) * error).mean(axis=2)
-    return float((loss * known).sum()), int(known.sum())
+def _slice_by_slice(stage: _Stage, rows: Rows) -> LoopResult:
+    c = stage.config
+    parts = slices(rows.judged, c.slices, c.fold_from, c.seed, hold_back=True)
+    everything = slices(rows.final, c.slices, c.fold_from, c.seed, hold_back=False)
+    learned = int(stage.warm is not None and c.fold_from is not None)  # the first slice is the earlier version's
+    stage.total = c.epochs * (len(parts) + len(everything) - 2 * learned)
+    states = _sequence(stage, "judged", parts, learned, 0)
+    final = _sequence(stage, "final", everything, learned, c.epochs * (len(parts) - learned))
+    nets = [network_of(state, stage.params) for state in states]
+
+    def answers(net: int, part: Dataset) -> Floats:
+        out: Floats = nets[net].quantiles(torch.from_numpy(part.x)).numpy().astype(float)
+        return out
+
+    # Each by the network that had learned everything before the slice, and nothing of it.
+    ahead = [p.rows for p in parts[1:]]
+    calibration = calibrate(joined(ahead), np.concatenate([answers(i, part) for i, part in enumerate(ahead)]))
+    after = [[answers(i, s.judged)[:, :, 1] for s in parts] for i in range(len(parts))]
+    if stage.warm is not None:
+        begin = network_of(stage.warm, stage.params)
+        before = [begin.quantiles(torch.from_numpy(s.judged.x)).numpy()[:, :, 1].astype(float) for s in parts]
+    else:
+        before = [np.zeros_like(s.judged.residual) for s in parts]
+    report = memory(parts, before, after)
+    return LoopResult(save(states[-1]), save(final[-1]), c.epochs, (), calibration, report)
 
 
-def _load(warm: bytes | None) -> dict[str, Tensor] | None:
-    return None if warm is None else load(warm)
+def _sequence(stage: _Stage, name: str, parts: Sequence[Slice], learned: int, begin: int) -> list[State]:
+    """Weights after each slice; the first `learned` of them are those that the loop started from."""
+    c = stage.config
+    states: list[State] = []
+    hold: Ewc | None = None
+    for i, part in enumerate(parts):
+        weights = states[-1] if states else stage.warm
+        if i < learned and weights is not None:
+            states.append(weights)
+        else:
+            earlier = replayed(parts[:i], c.seed)
+            taught = part.taught if earlier is None else in_order(joined([part.taught, earlier]))
+            fit = stage.fit(taught, c.seed + i, hold, weights)
+            states.append(stage.fitted(f"{name}.{i}", fit, c.epochs, begin + (i - learned) * c.epochs))
+        if i + 1 < len(parts):
+            hold = stage.hold(states[-1], part.taught, hold)
+    return states
+
+
+def _under(flat: State, mark: str) -> State:
+    return {key.removeprefix(mark): value for key, value in flat.items() if key.startswith(mark)}
+
+
+def _packed(curve: tuple[float, ...], calibration: Calibration) -> State:
+    found = {"curve": np.array(curve), "trust": calibration.trust, "stretch": calibration.stretch}
+    return {f"found.{name}": torch.from_numpy(np.array(value, dtype=np.float64)) for name, value in found.items()}
+
+
+def _unpacked(flat: State) -> tuple[tuple[float, ...], Calibration]:
+    found = {name: value.numpy() for name, value in _under(flat, "found.").items()}
+    return tuple(float(v) for v in found["curve"]), Calibration(found["trust"], found["stretch"])
 
 
 def _tupled(params: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in params.items()}
-
-
-def params_dict(params: FitParams, **changes: Any) -> dict[str, Any]:
-    """Fit parameters as the plain dict that LoopConfig carries."""
-    return asdict(replace(params, **changes))

@@ -16,6 +16,7 @@ from core.history import Floats
 from core.schemas.models import Signature
 from core.schemas.predictions import KNOWN_AGES_H, TARGETS, Target
 from training.calibration import Calibration
+from training.corrector import Corrector
 
 if TYPE_CHECKING:
     from training.network import EngagementNet
@@ -30,7 +31,8 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class EngagementModel:
-    """Network, signature and calibration; hidden: sizes of the network's layers; device: "cpu" or "cuda".
+    """Network, signature and calibration; hidden: sizes of the network's layers; device: "cpu" or "cuda"; corrector:
+    what was learned since, on top of the network (read only).
 
     The network answers for every target that the system knows; the signature names those that it was trained on.
     """
@@ -41,6 +43,7 @@ class EngagementModel:
     hidden: tuple[int, ...]
     device: str = "cpu"
     notes: dict[str, Any] = field(default_factory=dict)
+    corrector: Corrector | None = None
 
     def predict(self, x: Rows, base: Mapping[Target, Floats]) -> dict[Target, Floats]:
         """Views at the 10 %, 50 % and 90 % quantiles: n x 3 for each target of both `base` and the signature.
@@ -53,8 +56,13 @@ class EngagementModel:
         return {t: np.exp(base[t][:, None] + residuals[:, TARGETS.index(t)]) for t in known}
 
     def residuals(self, x: Rows) -> Floats:
-        """Calibrated quantiles of log(views) - base: n x len(TARGETS) x 3, never crossing."""
-        return self.calibration.apply(self.raw(x), self._ages(x))
+        """Calibrated and corrected quantiles of log(views) - base: n x len(TARGETS) x 3, never crossing."""
+        quantiles = self.calibrated(x)
+        return quantiles if self.corrector is None else self.corrector.apply(quantiles, x, self.ages(x))
+
+    def calibrated(self, x: Rows) -> Floats:
+        """The same without the corrector: what it learns from."""
+        return self.calibration.apply(self.raw(x), self.ages(x))
 
     def raw(self, x: Rows) -> Floats:
         """The network's own quantiles, before calibration."""
@@ -67,7 +75,8 @@ class EngagementModel:
         result: Floats = self.net.quantiles(rows).cpu().numpy().astype(float)
         return result
 
-    def _ages(self, x: Rows) -> NDArray[np.intp]:
+    def ages(self, x: Rows) -> NDArray[np.intp]:
+        """Place in KNOWN_AGES_H of each row's known age (n)."""
         columns = [self.signature.features.index(f"age_{age}") for age in KNOWN_AGES_H]
         ages: NDArray[np.intp] = np.argmax(x[:, columns], axis=1)
         return ages
@@ -94,6 +103,8 @@ class EngagementModel:
             "stretch": self.calibration.stretch.tolist(),
             "notes": self.notes,
         }
+        if self.corrector is not None:
+            header["corrector"] = self.corrector.to_plain()
         golden: dict[str, NDArray[Any]] = {"x": np.ascontiguousarray(golden_x), "residuals": self.residuals(golden_x)}
         files = {
             WEIGHTS: self.weights(),
@@ -114,11 +125,12 @@ class EngagementModel:
             net = _network(hidden, files[WEIGHTS], device, len(signature.features))
             shape = (len(TARGETS), len(KNOWN_AGES_H))
             trust, stretch = (np.array(header[name], dtype=float).reshape(shape) for name in ("trust", "stretch"))
+            corrector = Corrector.from_plain(header["corrector"]) if "corrector" in header else None
         except ArtifactCorrupt:
             raise
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise ArtifactCorrupt(f"the artifact does not hold an engagement model: {error!r}") from error
-        return cls(net, signature, Calibration(trust, stretch), hidden, device, header["notes"])
+        return cls(net, signature, Calibration(trust, stretch), hidden, device, header["notes"], corrector)
 
     def check_golden(self, files: Mapping[str, bytes]) -> None:
         """Compute the stored predictions again; ArtifactCorrupt when they differ by more than GOLDEN_TOLERANCE."""

@@ -18,7 +18,7 @@ from core.history import ChannelHistory, Floats, Ints
 from core.schemas.models import PairedComparison
 from core.schemas.predictions import KNOWN_AGES_H, TARGETS
 from core.schemas.versions import ScoreMetric, SliceComparison, SliceVerdict
-from training.dataset import Dataset, Mask, build
+from training.dataset import Dataset, Mask, build, read_after
 from training.engagement import log_quantiles, newer_rows
 from training.evaluate import DRAWS, LEAST_COMPARED, LEAST_ROWS, MARGIN, compare
 from training.model import EngagementModel
@@ -38,7 +38,7 @@ def fair_rows(histories: Sequence[ChannelHistory], moment: int, until: int) -> D
     """
     needed = f"posts whose outcomes neither version can have learned from (measured after {moment})"
     try:
-        data = build(histories, until, only=[_read_after(h, moment) for h in histories], least=1)
+        data = build(histories, until, only=[read_after(h, moment) for h in histories], least=1)
     except InsufficientData as error:
         raise InsufficientData(needed, needed=LEAST_COMPARED, have=0) from error
     fair = data.take(newer_rows(data, moment))
@@ -62,13 +62,6 @@ def compared(
     found = [raw for s in _slices(rows, before, after) for raw in _differences(s, seed)]
     z = float(norm.ppf(1 - ALPHA / (2 * max(len(found), 1))))
     return overall, tuple(raw.judged(z) for raw in found)
-
-
-def _read_after(history: ChannelHistory, moment: int) -> Mask:
-    """Posts with a reading after a moment; no other can have an outcome measured after it."""
-    result = np.zeros(history.n, dtype=bool)
-    result[np.repeat(np.arange(history.n), np.diff(history.offsets))[history.reading_ts > moment]] = True
-    return result
 
 
 @dataclass(frozen=True, slots=True)

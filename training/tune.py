@@ -15,7 +15,7 @@ from ray.tune.search.optuna import OptunaSearch
 from core.errors import Broken
 from training.dataset import from_parquet
 from training.fit import Fit, FitParams
-from training.loop import Folds
+from training.folds import Folds
 
 METRIC = "out_of_fold_loss"
 EPOCHS, GRACE = 30, 5

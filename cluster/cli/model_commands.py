@@ -1,9 +1,10 @@
-"""train, tune, workflows, drift: asked of the running service."""
+"""train, tune, tasks, workflows, drift: asked of the running service."""
 
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, cast
 
 import typer
 from rich.console import Console
@@ -11,10 +12,13 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from cluster.cli.context import AsJson, console, settings, show_json, table, when
 from cluster.client import Bot, connect
-from core.errors import Broken
-from core.schemas.models import Score, TrainingTask
+from core.codec import from_plain
+from core.errors import Broken, InvalidInput
+from core.schemas.models import FROM_A_VERSION, PostingTime, Score, TaskState, TrainingTask
 from core.schemas.predictions import ENGAGEMENT
-from core.schemas.workflows import Workflow
+from core.schemas.workflows import LoopView, Switch, Workflow
+
+_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 Model = Annotated[str, typer.Option(help="name of the model")]
 Wait = Annotated[bool, typer.Option(help="follow it to its end, or return at once")]
@@ -22,16 +26,57 @@ Wait = Annotated[bool, typer.Option(help="follow it to its end, or return at onc
 
 def train(
     model: Model = ENGAGEMENT,
-    strategy: Annotated[str, typer.Option(help="batch, or incremental from the champion's weights")] = "batch",
+    strategy: Annotated[
+        str, typer.Option(help="batch, incremental, online, transfer, continual, tuned, or bandit: when to publish")
+    ] = "batch",
+    channel: Annotated[list[str] | None, typer.Option(help="learn from this one alone; may be repeated")] = None,
+    start_from: Annotated[
+        int | None, typer.Option("--from", min=1, help="version to start from; the champion unless given")
+    ] = None,
+    after: Annotated[list[str] | None, typer.Option(help="a task that must be done first; may be repeated")] = None,
+    timeout: Annotated[float | None, typer.Option(min=1, help="seconds after which an attempt is ended")] = None,
     wait: Wait = True,
     json: AsJson = False,
 ) -> None:
     """Train a version beside the champion; it is registered, not put into service (see rollout start)."""
     with connect(settings=settings()) as bot:
         champion = next((v.version for v in bot.models[model].versions() if "champion" in v.aliases), None)
-        warm = champion if strategy == "incremental" else None
-        task = bot.tasks.submit("train", model=model, strategy=strategy, warm_start=warm, compare_with=champion)
+        warm = (start_from or champion) if strategy in FROM_A_VERSION else None
+        task = bot.tasks.submit(
+            "train",
+            model=model,
+            strategy=strategy,
+            channels=channel or [],
+            warm_start=warm,
+            compare_with=None if strategy == "bandit" else champion,
+            after=after or [],
+            timeout_s=timeout,
+        )
         _finish(bot, task, wait, json)
+
+
+def tasks(
+    task: Annotated[str | None, typer.Argument(help="one with its result")] = None,
+    model: Annotated[str | None, typer.Option(help="of one model")] = None,
+    state: Annotated[str | None, typer.Option(help="queued, running, done, failed or cancelled")] = None,
+    cancel: Annotated[bool, typer.Option("--cancel", help="stop the one that is named")] = False,
+    json: AsJson = False,
+) -> None:
+    """The learner's queue: what was asked for, how far it is, and what came of it."""
+    if cancel and task is None:
+        raise typer.BadParameter("name the task to cancel")
+    with connect(settings=settings()) as bot:
+        if task is not None:
+            found: tuple[TrainingTask, ...] = (bot.tasks.cancel(task) if cancel else bot.tasks.get(task),)
+        else:
+            found = bot.tasks.list(model, None if state is None else from_plain(TaskState, state))  # type: ignore[arg-type]
+    if json:
+        show_json(found)
+        return
+    rows = [(t.id, t.kind, t.request.strategy, t.state, t.attempt, t.reason or "", when(t.created_at)) for t in found]
+    table(None, ("task", "kind", "strategy", "state", "attempt", "failure", "queued"), rows)
+    if task is not None:
+        _show_task(found[0])
 
 
 def tune(
@@ -66,13 +111,31 @@ def _finish(bot: Bot, task: TrainingTask, wait: bool, as_json: bool) -> None:
 def _show_task(task: TrainingTask) -> None:
     out, result = console(), task.result
     if result is None:
-        out.print(f"{task.kind} {task.id}: {task.state}")
+        out.print(f"{task.kind} {task.id}: {task.state}" + (f", {task.error}" if task.error else ""))
+    elif result.posting_times:
+        _show_times(result.posting_times)
     elif result.best_params is not None:
         out.print(f"{len(result.trials)} trials in {result.seconds:.1f} s, best: {result.best_params}")
     else:
         out.print(f"version {result.version} in {result.seconds:.1f} s")
         if result.evaluation is not None:
             show_scores(result.evaluation.scores)
+
+
+def _show_times(found: Sequence[PostingTime]) -> None:
+    rows = [
+        (t.channel, t.gap, "", "", t.posts)
+        if t.weekday is None or t.hour is None
+        else (
+            t.channel,
+            f"{_WEEKDAYS[t.weekday]} {t.hour:02}:00 {t.timezone}",
+            f"x {t.rise:.2f} ({t.low:.2f} .. {t.high:.2f})",
+            f"{t.probability:.0%}",
+            f"{t.n} of {t.posts}",
+        )
+        for t in found
+    ]
+    table("when to publish", ("channel", "time", "views against the usual, 90 %", "is the best", "posts"), rows)
 
 
 def show_scores(scores: dict[str, tuple[Score, ...]]) -> None:
@@ -89,22 +152,64 @@ def workflows(
     workflow: Annotated[str | None, typer.Argument(help="one with its history")] = None,
     model: Model = ENGAGEMENT,
     start: Annotated[bool, typer.Option("--start", help="begin a retraining by hand")] = False,
+    cancel: Annotated[str | None, typer.Option(help="end the workflow named, and say why")] = None,
     json: AsJson = False,
 ) -> None:
     """The loop that keeps models right: what it did, and where it stands."""
+    view = None
     with connect(settings=settings()) as bot:
         if start:
             found: tuple[Workflow, ...] = (bot.workflows.start(model=model),)
+        elif cancel is not None:
+            if workflow is None:
+                raise InvalidInput("name the workflow to end", field="workflow")
+            found = (bot.workflows.cancel(workflow, cancel),)
+        elif workflow:
+            found = (bot.workflows.get(workflow),)
         else:
-            found = (bot.workflows.get(workflow),) if workflow else bot.workflows.list(model)
+            found, view = bot.workflows.list(model), bot.workflows.loop(model)
     if json:
         show_json(found)
         return
+    if view is not None:
+        _show_loop(view)
     rows = [(w.id, w.trigger, str(w.step), when(w.created_at), when(w.updated_at)) for w in found]
     table(None, ("workflow", "trigger", "step", "begun", "last step"), rows)
     if workflow:
         steps = [(e.seq, when(e.at), str(e.to_step), e.reason) for e in found[0].events]
         table("history", ("", "at", "step", "reason"), steps)
+
+
+def loop(
+    switch: Annotated[str | None, typer.Argument(help="auto_train or auto_rollout")] = None,
+    to: Annotated[str | None, typer.Argument(help="on, off, or default (as the settings say)")] = None,
+    model: Model = ENGAGEMENT,
+    json: AsJson = False,
+) -> None:
+    """What the loop may do by itself, and its budget; with a switch and a word: change it."""
+    words: dict[str | None, bool | None] = {"on": True, "off": False, "default": None}
+    if switch is not None and to not in words:
+        raise InvalidInput(f"{switch} is switched on, off or default", field="to")
+    with connect(settings=settings()) as bot:
+        # The service refuses a switch that it does not know, and names those it does.
+        view = (
+            bot.workflows.loop(model)
+            if switch is None
+            else bot.workflows.switch(cast(Switch, switch), words[to], model=model)
+        )
+    if json:
+        show_json(view)
+    else:
+        _show_loop(view)
+
+
+def _show_loop(view: LoopView) -> None:
+    words = {True: "on", False: "off"}
+    console().print(
+        f"{view.model}: automatic training {words[view.auto_train]}, roll-out {words[view.auto_rollout]}; "
+        f"{view.spent.trainings} of {view.trainings_a_week} trainings and {view.spent.seconds:.0f} of "
+        f"{view.training_s_a_week:.0f} s used in seven days; waits for {view.waiting_for}"
+    )
 
 
 def drift(

@@ -1,4 +1,4 @@
-"""models list, show, verify, compare, prune, history, deployment: asked of the running service.
+"""models list, show, verify, compare, prune, history, deployment (others: service_commands): asked of the service.
 
 `analyticbot models [MODEL]` alone lists the versions.
 """
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from cluster.cli import service_commands
 from cluster.cli.context import AsJson, console, settings, show_json, table, when
 from cluster.cli.model_commands import Model, show_scores
 from cluster.client import connect
@@ -169,6 +170,11 @@ def deployment(model: Model = ENGAGEMENT, json: AsJson = False) -> None:
         out.print(f"roll-out {rollout} is open: analyticbot rollout status {rollout}")
     for difference in found.differences:
         out.print(f"differs: {difference}")
+
+
+models.command()(service_commands.slo)
+models.command()(service_commands.degradation)
+models.command()(service_commands.feedback)
 
 
 def _slice(s: SliceComparison) -> tuple[object, ...]:

@@ -11,9 +11,9 @@ from core.codec import to_plain
 from core.schemas.analytics import AnomalyFinding, DataStatus, Overview, PostRow, SeriesPoint
 from core.schemas.channels import Channel, PostDraft
 from core.schemas.health import Health
-from core.schemas.models import Alias, AliasChange, ModelVersion, TrainingTask
-from core.schemas.monitoring import DriftReport, VersionMetrics
-from core.schemas.predictions import FeedbackAck, FeedbackItem, Prediction, SettledPrediction
+from core.schemas.models import Alias, AliasChange, ModelVersion, TaskState, TrainingTask
+from core.schemas.monitoring import Degradation, DriftReport, SloReport, VersionMetrics
+from core.schemas.predictions import FeedbackAck, FeedbackItem, FeedbackSummary, Prediction, SettledPrediction
 from core.schemas.rollouts import (
     Explanation,
     Replayed,
@@ -26,7 +26,7 @@ from core.schemas.rollouts import (
     WhenBusy,
 )
 from core.schemas.versions import ArtifactCheck, Comparison, Deployment, PruneReport
-from core.schemas.workflows import Workflow
+from core.schemas.workflows import LoopView, Switch, Workflow
 from core.store.ids import new_id
 
 T = TypeVar("T")
@@ -178,6 +178,11 @@ def feedback(items: Sequence[FeedbackItem]) -> Call[tuple[FeedbackAck, ...]]:
     return _post(tuple[FeedbackAck, ...], "/v1/feedback", {"items": plain})
 
 
+def feedback_summary() -> Call[FeedbackSummary]:
+    """What became of feedback, and what it said."""
+    return _get(FeedbackSummary, "/v1/feedback/summary")
+
+
 # ---------------------------------------------------------------- models
 
 
@@ -237,6 +242,17 @@ def metrics(model: str, number: int) -> Call[VersionMetrics]:
     return _get(VersionMetrics, f"/v1/monitoring/{_name(model)}/{number}")
 
 
+def degradation(model: str, number: int, recent_days: int) -> Call[tuple[Degradation, ...]]:
+    """What got worse lately."""
+    path = f"/v1/monitoring/{_name(model)}/{number}/degradation"
+    return _get(tuple[Degradation, ...], path, recent_days=recent_days)
+
+
+def slo(model: str, number: int | None) -> Call[SloReport]:
+    """Objectives and error budgets."""
+    return _get(SloReport, f"/v1/models/{_name(model)}/slo", version=number)
+
+
 def drift(model: str, number: int) -> Call[DriftReport]:
     """The last drift report."""
     return _get(DriftReport, f"/v1/drift/{_name(model)}/{number}")
@@ -258,6 +274,11 @@ def train(body: Mapping[str, Any], key: str | None) -> Call[TrainingTask]:
 def task(task_id: str) -> Call[TrainingTask]:
     """State of a training."""
     return _get(TrainingTask, f"/v1/tasks/{_name(task_id)}")
+
+
+def tasks(model: str | None, state: TaskState | None, limit: int) -> Call[tuple[TrainingTask, ...]]:
+    """Trainings, newest first."""
+    return _get(tuple[TrainingTask, ...], "/v1/tasks", model=model, state=state, limit=limit)
 
 
 def cancel(task_id: str) -> Call[TrainingTask]:
@@ -336,3 +357,18 @@ def start_workflow(model: str, options: Mapping[str, Any], key: str | None) -> C
 def workflow(workflow_id: str) -> Call[Workflow]:
     """One with its history."""
     return _get(Workflow, f"/v1/workflows/{_name(workflow_id)}")
+
+
+def cancel_workflow(workflow_id: str, reason: str) -> Call[Workflow]:
+    """End one."""
+    return _post(Workflow, f"/v1/workflows/{_name(workflow_id)}/cancel", {"reason": reason})
+
+
+def loop(model: str) -> Call[LoopView]:
+    """What the loop may do by itself."""
+    return _get(LoopView, "/v1/loop", model=model)
+
+
+def switch(model: str, name: Switch, on: bool | None) -> Call[LoopView]:
+    """Change that."""
+    return _post(LoopView, f"/v1/loop/{_name(name)}", {"model": model, "on": on})

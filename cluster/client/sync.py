@@ -11,9 +11,16 @@ from cluster.client.transport import Connection, Sender
 from core.schemas.analytics import AnomalyFinding, DataStatus, Overview, PostRow, SeriesPoint
 from core.schemas.channels import Channel, PostDraft
 from core.schemas.health import Health
-from core.schemas.models import Alias, AliasChange, ModelVersion, TrainingTask
-from core.schemas.monitoring import DriftReport, VersionMetrics
-from core.schemas.predictions import ENGAGEMENT, FeedbackAck, FeedbackItem, Prediction, SettledPrediction
+from core.schemas.models import Alias, AliasChange, ModelVersion, TaskState, TrainingTask
+from core.schemas.monitoring import Degradation, DriftReport, SloReport, VersionMetrics
+from core.schemas.predictions import (
+    ENGAGEMENT,
+    FeedbackAck,
+    FeedbackItem,
+    FeedbackSummary,
+    Prediction,
+    SettledPrediction,
+)
 from core.schemas.rollouts import (
     Explanation,
     Replayed,
@@ -26,7 +33,7 @@ from core.schemas.rollouts import (
     WhenBusy,
 )
 from core.schemas.versions import ArtifactCheck, Comparison, Deployment, PruneReport
-from core.schemas.workflows import Workflow
+from core.schemas.workflows import LoopView, Switch, Workflow
 from core.settings import Settings
 
 if TYPE_CHECKING:
@@ -144,6 +151,14 @@ class Models:
         """Requests, errors, latency and quality in service."""
         return self._send(calls.metrics(self.model, number))
 
+    def degradation(self, number: int, recent_days: int = 7) -> tuple[Degradation, ...]:
+        """What got worse or better in recent days, each figure in its own direction."""
+        return self._send(calls.degradation(self.model, number, recent_days))
+
+    def slo(self, number: int | None = None) -> SloReport:
+        """Objectives, what is left of their error budgets, and alerts: of the model, or of one version."""
+        return self._send(calls.slo(self.model, number))
+
     def drift(self, number: int) -> DriftReport:
         """The last drift report; NotFound before the first."""
         return self._send(calls.drift(self.model, number))
@@ -162,8 +177,14 @@ class Tasks:
     def submit(
         self, kind: Literal["train", "tune"] = "train", *, key: str | None = None, **options: Any
     ) -> TrainingTask:
-        """Queue one; options: model, strategy, until, warm_start, compare_with, params, budget_s, priority."""
+        """Queue one; options: those of POST /v1/tasks (strategy, channels, warm_start, after, timeout_s ...)."""
         return self._send(calls.train({"kind": kind, **options}, key))
+
+    def list(
+        self, model: str | None = None, state: TaskState | None = None, limit: int = 100
+    ) -> tuple[TrainingTask, ...]:
+        """Newest first, of one model or in one state where asked for."""
+        return self._send(calls.tasks(model, state, limit))
 
     def get(self, task_id: str) -> TrainingTask:
         """State, progress and result."""
@@ -266,6 +287,18 @@ class Workflows:
         """One with its history."""
         return self._send(calls.workflow(workflow_id))
 
+    def cancel(self, workflow_id: str, reason: str) -> Workflow:
+        """End it: its training stops, its roll-out goes back to the stable version. Refused when it has ended."""
+        return self._send(calls.cancel_workflow(workflow_id, reason))
+
+    def loop(self, model: str = ENGAGEMENT) -> LoopView:
+        """What the loop may do by itself, what it has used of its weekly budget, and what it waits for."""
+        return self._send(calls.loop(model))
+
+    def switch(self, name: Switch, on: bool | None, *, model: str = ENGAGEMENT) -> LoopView:
+        """auto_train or auto_rollout: on, off, or (None) as the settings say; lasts over restarts."""
+        return self._send(calls.switch(model, name, on))
+
 
 class Bot:
     """A deployment."""
@@ -333,8 +366,15 @@ class Bot:
         return self._send(calls.prediction(prediction_id))
 
     def feedback(self, items: Sequence[FeedbackItem]) -> tuple[FeedbackAck, ...]:
-        """Ratings and corrections; acknowledged means stored."""
+        """Ratings and corrections: an answer for each, in order; one with an id is stored.
+
+        A refused item among several says why in its `problem`; sent alone it raises NotFound, InvalidInput or Conflict.
+        """
         return self._send(calls.feedback(items))
+
+    def feedback_summary(self) -> FeedbackSummary:
+        """Feedback by what became of it, and what was said of each version's answers."""
+        return self._send(calls.feedback_summary())
 
     def anomalies(self, since: int | None = None, limit: int = 100) -> tuple[AnomalyFinding, ...]:
         """What was unusual anywhere, newest first."""

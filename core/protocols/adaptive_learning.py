@@ -10,11 +10,12 @@ from core.schemas.models import (
     AliasChange,
     ModelVersion,
     NewVersion,
+    TaskState,
     TrainingRequest,
     TrainingTask,
 )
-from core.schemas.monitoring import Degradation, DriftReport, VersionMetrics
-from core.schemas.predictions import FeedbackAck, FeedbackItem, JoinReport
+from core.schemas.monitoring import Degradation, DriftReport, SloReport, VersionMetrics
+from core.schemas.predictions import FeedbackAck, FeedbackItem, FeedbackSummary, JoinReport
 from core.schemas.rollouts import (
     Explanation,
     Replayed,
@@ -26,7 +27,7 @@ from core.schemas.rollouts import (
     WhenBusy,
 )
 from core.schemas.versions import ArtifactCheck, Comparison, Deployment, PruneReport
-from core.schemas.workflows import LoopStatus, Trigger, Workflow
+from core.schemas.workflows import LoopStatus, LoopView, Switch, Trigger, Workflow
 
 
 class VersioningService(Service, Protocol):
@@ -89,7 +90,11 @@ class FeedbackService(Consumer, Protocol):
     """Joins outcomes to predictions; takes corrections and ratings."""
 
     def submit(self, items: tuple[FeedbackItem, ...]) -> tuple[FeedbackAck, ...]:
-        """Store; acknowledged means committed. NotFound for an unknown prediction, InvalidInput outside the range."""
+        """An answer for each item, in order: stored and how it came, or refused and why; answered means committed."""
+        ...
+
+    def summary(self) -> FeedbackSummary:
+        """Items by what became of them, and what was said of each version's answers."""
         ...
 
     def catch_up(self) -> JoinReport:
@@ -105,7 +110,11 @@ class MonitoringService(Service, Protocol):
         ...
 
     def degradation(self, model: str, version: int, recent_days: int = 7) -> tuple[Degradation, ...]:
-        """Errors and coverage of the recent days against the days before, by target and known age."""
+        """Errors, coverage and failures of the recent days against the days before; each in its own direction."""
+        ...
+
+    def slo(self, model: str, version: int | None = None) -> SloReport:
+        """Objectives, error budgets and alerts: as askers met the model, or of one version."""
         ...
 
 
@@ -140,6 +149,12 @@ class LearningService(Service, Protocol):
         """State, progress and result; NotFound."""
         ...
 
+    def tasks(
+        self, model: str | None = None, state: TaskState | None = None, limit: int = 100
+    ) -> tuple[TrainingTask, ...]:
+        """Newest first, of one model or in one state where asked for."""
+        ...
+
     def cancel(self, task_id: str) -> TrainingTask:
         """Ask the training loop to stop at its next step."""
         ...
@@ -167,6 +182,18 @@ class OrchestratorService(Service, Protocol):
 
     def workflows(self, model: str) -> tuple[Workflow, ...]:
         """Newest first, without histories."""
+        ...
+
+    def cancel_workflow(self, workflow_id: str, reason: str) -> Workflow:
+        """End it, and the training or roll-out it has under way; NotFound, Refused when it has ended."""
+        ...
+
+    def loop(self, model: str) -> LoopView:
+        """What the loop may do by itself, what is left of its budget, and what it waits for."""
+        ...
+
+    def switch(self, model: str, name: Switch, on: bool | None) -> LoopView:
+        """Let the loop train or roll out by itself, or not; None leaves it to the settings."""
         ...
 
     def plan_rollout(self, model: str, config: RolloutConfig, assumed: TrafficFigures | None = None) -> RolloutPlan:

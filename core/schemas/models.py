@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Strategy = Literal["batch", "incremental", "tuned", "damaged"]
+Strategy = Literal["batch", "incremental", "online", "transfer", "continual", "bandit", "tuned", "damaged"]
+#: Strategies that go on from an earlier version where there is one; all but `continual` cannot do without.
+FROM_A_VERSION: frozenset[Strategy] = frozenset({"incremental", "online", "transfer", "continual"})
 Alias = Literal["champion", "challenger", "previous"]
 
 
@@ -30,6 +32,8 @@ class Lineage:
     code: str  # version of the package, and the revision where there is one
     seed: int
     strategy: Strategy
+    corrections: int = 0  # feedback items among the rows' targets
+    corrections_sha256: str = ""  # of their ids, in order; none: nothing was corrected
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,24 @@ class Evaluation:
     holdout_until: int
     scores: dict[str, tuple[Score, ...]]  # "model", "rolling_median", "gradient_boosting", "champion"
     versus_champion: PairedComparison | None = None
+    memory: Memory | None = None  # of a version that learned slice by slice
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a sequence of K slices in order of time did to each other: mean |log error|, natural, rows never fitted to.
+
+    errors: K x K, errors[i][j] after slice i was learned, on slice j. before: K, ahead of the first. forgetting: mean
+    rise over the best a slice ever had (0..). backward_transfer: mean fall since a slice was learned; negative where
+    later slices spoiled it.
+    """
+
+    edges: tuple[int, ...]  # K + 1, epoch seconds of publication
+    posts: tuple[int, ...]  # K, judged on
+    before: tuple[float, ...]
+    errors: tuple[tuple[float, ...], ...]
+    forgetting: float
+    backward_transfer: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +143,21 @@ class TrainingRequest:
     model: str
     kind: Literal["train", "tune"] = "train"
     strategy: Strategy = "batch"
+    channels: tuple[str, ...] = ()  # learn from these alone; none named: all
     until: int | None = None  # use nothing known later; default: the clock's now
     warm_start: int | None = None  # version whose weights to start from
     compare_with: int | None = None  # version to evaluate on the same holdout
     params: dict[str, Any] = field(default_factory=dict)
     budget_s: float = 120.0
     priority: int = 0
+    after: tuple[str, ...] = ()  # tasks that must be done before this one begins
+    timeout_s: float | None = None  # an attempt that takes longer is ended; None: ten times the budget
+    attempts: int = 3  # how often it is begun before it is given up
+
+    @property
+    def limit_s(self) -> float:
+        """Longest time of one attempt, seconds."""
+        return 10 * self.budget_s if self.timeout_s is None else self.timeout_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +187,39 @@ class TrainingTask:
     progress: TrainingProgress | None = None
     result: TrainingResult | None = None
     error: str | None = None
+    reason: str | None = None  # kind of the last failure: a code of core.errors, "timed-out", "dependency-failed"
+    not_before: int | None = None  # epoch seconds of the machine: the next attempt waits until then
+    created_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PostingTime:
+    """When to publish in a channel, from what its posts earned by hour and weekday; or why that cannot be said.
+
+    rise: expected views at 24 h as a multiple of the channel's usual, with a 90 % interval. probability: that no other
+    cell is better. n: posts of this very hour and weekday; posts: of all.
+    """
+
+    channel: str
+    timezone: str
+    posts: int
+    weekday: int | None = None  # 0: Monday, in the channel's zone
+    hour: int | None = None
+    rise: float | None = None
+    low: float | None = None
+    high: float | None = None
+    probability: float | None = None
+    n: int | None = None
+    gap: str | None = None  # not enough data: needed and have
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """What a finished task leaves: a registered version (train), or the best parameters (tune)."""
+    """What a finished task leaves: a registered version (train), the best parameters (tune), posting times (bandit)."""
 
     seconds: float
     version: int | None = None
     evaluation: Evaluation | None = None
     best_params: dict[str, Any] | None = None
     trials: tuple[dict[str, Any], ...] = ()
+    posting_times: tuple[PostingTime, ...] = ()

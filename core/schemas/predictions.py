@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from core.schemas.channels import PostDraft
 
@@ -86,21 +86,68 @@ class SettledPrediction:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackItem:
-    """What a person says of a prediction: a rating 1..5, or the right value of a target."""
+    """What a person says of a prediction: a rating 1..5, or the right value of a target.
+
+    observed_at: when the person saw it, epoch seconds; None: when it arrived.
+    """
 
     prediction_id: str
     kind: Literal["rating", "correction"]
     value: float
     key: str
     target: Target | None = None
+    observed_at: int | None = None
+
+
+#: Stored: `accepted` in time; `late` after the outcome was joined, or long after it could be; `after_decision` when the
+#: version that answered had been put in charge, replaced or taken back since; `duplicate` a key that was there already.
+#: Refused, nothing stored: `unknown` prediction, `invalid` value, in the `future`, key in `conflict` with another use.
+FeedbackStatus = Literal["accepted", "late", "after_decision", "duplicate", "unknown", "invalid", "future", "conflict"]
 
 
 @dataclass(frozen=True, slots=True)
 class FeedbackAck:
-    """Committed: `duplicate` says that the key was there already."""
+    """What became of one item; with an id it is committed. `duplicate` says that the key was there already.
 
-    id: str
+    problem: why it was refused, as RFC 9457 problem details.
+    """
+
+    id: str | None
     duplicate: bool
+    status: FeedbackStatus
+    problem: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A stored post's target value as a person gave it; `known_at` is no earlier than the target's age."""
+
+    feedback_id: str
+    channel_id: int
+    post_id: int
+    target: Target
+    value: float
+    known_at: int
+    at: int  # when it was stored
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFeedback:
+    """What people said of a version's answers."""
+
+    model: str
+    version: int
+    ratings: dict[int, int]  # how often each number of stars was given, halves rounded to the even number
+    mean_rating: float | None  # None: no ratings
+    corrections: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackSummary:
+    """Items by what became of them, since the beginning, and what the stored ones said."""
+
+    by_status: dict[FeedbackStatus, int]
+    versions: tuple[VersionFeedback, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

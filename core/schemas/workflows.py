@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-Trigger = Literal["bootstrap", "drift", "performance", "outcomes", "manual"]
+Trigger = Literal["bootstrap", "drift", "performance", "outcomes", "schedule", "manual"]
+Switch = Literal["auto_train", "auto_rollout"]
 
 
 class Step(StrEnum):
@@ -49,6 +50,27 @@ class Workflow:
     created_at: int
     updated_at: int
     events: tuple[WorkflowEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Trainings and searches that ended within some time, and what they took together."""
+
+    trainings: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoopView:
+    """What the loop may do by itself, what it has used of its weekly budget, and what it waits for."""
+
+    model: str
+    auto_train: bool
+    auto_rollout: bool
+    spent: Spent
+    trainings_a_week: int
+    training_s_a_week: float
+    waiting_for: str
 
 
 @dataclass(frozen=True, slots=True)

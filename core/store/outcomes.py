@@ -51,6 +51,7 @@ class JoinedOutcome:
     value: float
     known_at: int
     first: bool  # the first outcome of its prediction
+    usual: float | None = None  # the channel's usual views when it was asked
 
     @property
     def foreseen(self) -> bool:
@@ -144,7 +145,7 @@ class OutcomeStore:
         query = (
             select(o.c.seq, o.c.prediction_id, o.c.target, o.c.value, o.c.known_at, (first == o.c.seq).label("first"))
             .add_columns(p.c.model, p.c.version, p.c.arm, p.c.channel_id, p.c.post_id)
-            .add_columns(p.c.known_age_h, p.c.as_of, p.c.answer)
+            .add_columns(p.c.known_age_h, p.c.as_of, p.c.answer, p.c.usual)
             .join_from(o, p, p.c.id == o.c.prediction_id)
             .where(o.c.seq > seq)
             .order_by(o.c.seq)
@@ -192,6 +193,7 @@ def _outcome(row: Row[*tuple[Any, ...]]) -> JoinedOutcome:
         value=row.value,
         known_at=row.known_at,
         first=bool(row.first),
+        usual=row.usual,
     )
 
 

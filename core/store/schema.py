@@ -241,7 +241,9 @@ training_task = Table(
     Column("progress", Text),
     Column("result", Text),
     Column("error", Text),
+    Column("reason", String(32)),  # kind of the last failure
     Column("attempt", Integer, nullable=False),
+    Column("not_before", BigInteger),  # the machine's clock; NULL: at once
     Column("cancel_requested", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
@@ -323,6 +325,18 @@ feedback = Table(
     Column("value", Float, nullable=False),
     Column("request_key", String(128), nullable=False, unique=True),
     Column("at", BigInteger, nullable=False),
+    Column("status", String(16), nullable=False, server_default="accepted"),  # as answered when it was first sent
+    Column("observed_at", BigInteger),  # when the person saw it, where they said so
+    Index(None, "tenant", "kind", "at"),
+)
+
+# What became of feedback items, the refused ones included, which leave no other row.
+feedback_tally = Table(
+    "feedback_tally",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("status", String(16), primary_key=True),
+    Column("n", BigInteger, nullable=False),
 )
 
 metric_point = Table(
@@ -335,6 +349,17 @@ metric_point = Table(
     Column("at", BigInteger, primary_key=True, autoincrement=False),  # start of the bucket
     Column("n", BigInteger, nullable=False),
     Column("total", Float, nullable=False),  # sum; the mean is total / n
+)
+
+# Latencies of a bucket of time as a histogram: two of them add up without loss (core.sketch).
+latency_sketch = Table(
+    "latency_sketch",
+    metadata,
+    Column("model", String(64), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("segment", String(64), primary_key=True),
+    Column("at", BigInteger, primary_key=True, autoincrement=False),  # start of the bucket
+    Column("data", LargeBinary, nullable=False),
 )
 
 reference_window = Table(

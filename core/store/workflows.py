@@ -9,11 +9,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select, update
 
 from core.errors import Conflict, NotFound, Refused
-from core.schemas.workflows import ENDED, Step, Trigger, Workflow, WorkflowEvent
+from core.schemas.workflows import ENDED, Spent, Step, Switch, Trigger, Workflow, WorkflowEvent
 from core.store import schema
 from core.store.database import Database
 from core.store.ids import new_id
+from core.store.series import SeriesStates
 
+_SWITCHES = "loop:switches"
 _ENDED = sorted(str(step) for step in ENDED)
 
 
@@ -92,6 +94,28 @@ class WorkflowStore:
         query = select(table).where(table.c.model == model).order_by(*_NEWEST_FIRST).limit(limit)
         with self.database.read() as connection:
             return tuple(_workflow(row, ()) for row in connection.execute(query))
+
+    def spent_since(self, model: str, moment: int) -> Spent:
+        """Trainings and searches of a model that ended after a moment, whoever asked for them."""
+        table = schema.training_task
+        query = select(table.c.result).where(
+            table.c.model == model, table.c.result.is_not(None), table.c.updated_at > moment
+        )
+        with self.database.read() as connection:
+            seconds = [float(json.loads(result)["seconds"]) for result in connection.execute(query).scalars()]
+        return Spent(len(seconds), sum(seconds))
+
+    def switches(self, model: str) -> dict[Switch, bool]:
+        """What a person has switched, beyond the settings."""
+        found = SeriesStates(self.database).load(_SWITCHES, model)
+        return {} if found is None else json.loads(found)
+
+    def switch(self, model: str, name: Switch, on: bool | None, at: int) -> None:
+        """Set a switch, or (None) leave it to the settings again."""
+        with self.database.write() as connection:
+            before = self.switches(model)
+            after = {key: value for key, value in before.items() if key != name} | ({} if on is None else {name: on})
+            SeriesStates(self.database).save(connection, _SWITCHES, model, json.dumps(after, sort_keys=True), at)
 
     def labelled_posts_since(self, model: str, moment: int) -> int:
         """Posts whose outcome became known after a moment, among those that predictions were asked for."""

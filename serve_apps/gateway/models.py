@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import NotFound
-from core.schemas.models import Alias, AliasChange, ModelVersion, TrainingRequest, TrainingTask
-from core.schemas.monitoring import DriftReport, VersionMetrics
-from core.schemas.predictions import ENGAGEMENT, FeedbackAck, FeedbackItem, Target
+from core.schemas.models import (
+    Alias,
+    AliasChange,
+    ModelVersion,
+    Strategy,
+    TaskState,
+    TrainingRequest,
+    TrainingTask,
+)
+from core.schemas.monitoring import Degradation, DriftReport, SloReport, VersionMetrics
+from core.schemas.predictions import ENGAGEMENT, FeedbackAck, FeedbackItem, FeedbackSummary, Target
 from core.schemas.rollouts import SplitReport
 from core.schemas.versions import ArtifactCheck, Comparison, Deployment, PruneReport
 from core.store.ids import derived_id, new_id
+from serve_apps import problems
 from serve_apps.gateway.reply import cached, in_thread, json
 from serve_apps.gateway.services import GatewayParts
 
@@ -49,13 +58,19 @@ class TrainingBody(BaseModel):
 
     model: str = ENGAGEMENT
     kind: str = Field("train", pattern="^(train|tune)$")
-    strategy: str = Field("batch", pattern="^(batch|incremental|tuned|damaged)$")
+    strategy: Strategy = "batch"
+    channels: tuple[str, ...] = Field((), max_length=1000, description="learn from these alone; none: all")
     until: int | None = Field(None, ge=0, description="use nothing known later, epoch seconds; default: now")
     warm_start: int | None = Field(None, ge=1, description="version whose weights to start from")
     compare_with: int | None = Field(None, ge=1, description="version to evaluate on the same holdout")
     params: dict[str, float | int | str | bool | list[int]] = Field(default_factory=dict)
     budget_s: float = Field(120.0, gt=0, le=24 * 3600)
     priority: int = Field(0, ge=-10, le=10)
+    after: tuple[str, ...] = Field((), max_length=100, description="tasks that must be done before this one begins")
+    timeout_s: float | None = Field(
+        None, gt=0, le=7 * 24 * 3600, description="an attempt that takes longer is ended; default: ten times the budget"
+    )
+    attempts: int = Field(3, ge=1, le=20, description="how often it is begun before it is given up")
 
     def request(self, key: str) -> TrainingRequest:
         """As the learner takes it."""
@@ -71,11 +86,12 @@ class FeedbackItemBody(BaseModel):
     kind: Literal["rating", "correction"]
     value: float
     target: Target | None = None
+    observed_at: int | None = Field(None, ge=0, description="when it was seen, epoch seconds; default: now")
     key: str | None = Field(None, min_length=1, max_length=100, description="default: of the Idempotency-Key header")
 
 
 class FeedbackBody(BaseModel):
-    """Some feedback, stored together."""
+    """Some feedback; each item is judged by itself."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -84,7 +100,7 @@ class FeedbackBody(BaseModel):
     def feedback(self, key: str) -> tuple[FeedbackItem, ...]:
         """The items; those without a key of their own get one from the request's and their place."""
         return tuple(
-            FeedbackItem(i.prediction_id, i.kind, i.value, i.key or derived_id(key, place), i.target)
+            FeedbackItem(i.prediction_id, i.kind, i.value, i.key or derived_id(key, place), i.target, i.observed_at)
             for place, i in enumerate(self.items)
         )
 
@@ -178,6 +194,20 @@ def _service(routes: APIRouter, parts: GatewayParts) -> None:
         """Requests, errors, latency and quality of a version in service."""
         return cached(request, await in_thread(services.monitoring.summary, model, version))
 
+    @routes.get(
+        "/v1/monitoring/{model}/{version}/degradation", response_model=tuple[Degradation, ...], tags=["monitoring"]
+    )
+    async def degradation(
+        request: Request, model: str, version: int, recent_days: Annotated[int, Query(ge=1, le=366)] = 7
+    ) -> Response:
+        """What got worse or better in recent days, figure by figure, each in its own direction."""
+        return cached(request, await in_thread(services.monitoring.degradation, model, version, recent_days))
+
+    @routes.get("/v1/models/{model}/slo", response_model=SloReport, tags=["monitoring"])
+    async def slo(request: Request, model: str, version: Annotated[int | None, Query(ge=1)] = None) -> Response:
+        """Objectives, what is left of their error budgets, and alerts; of one version, if named."""
+        return cached(request, await in_thread(services.monitoring.slo, model, version))
+
     @routes.get("/v1/drift/{model}/{version}", response_model=DriftReport, tags=["drift"])
     async def drift(request: Request, model: str, version: int) -> Response:
         """The last drift report of a version."""
@@ -201,6 +231,15 @@ def _trainings(routes: APIRouter, parts: GatewayParts) -> None:
         task = await in_thread(learning.submit, body.request(key or new_id()))
         return json(task, 202, {"Location": f"/v1/tasks/{task.id}"})
 
+    @routes.get("/v1/tasks", response_model=tuple[TrainingTask, ...], tags=["tasks"])
+    async def tasks(
+        model: str | None = None,
+        state: TaskState | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> Response:
+        """Trainings and studies, newest first."""
+        return json(await in_thread(learning.tasks, model, state, limit))
+
     @routes.get("/v1/tasks/{task_id}", response_model=TrainingTask, tags=["tasks"])
     async def task(task_id: str) -> Response:
         """State, progress and result of a training."""
@@ -217,5 +256,16 @@ def _feedback(routes: APIRouter, parts: GatewayParts) -> None:
 
     @routes.post("/v1/feedback", response_model=tuple[FeedbackAck, ...], tags=["feedback"])
     async def submit(body: FeedbackBody, key: Key = None) -> Response:
-        """Ratings 1..5 and corrections; acknowledged means stored."""
-        return json(await in_thread(feedback.submit, body.feedback(key or new_id())))
+        """Ratings 1..5 and corrections: an answer for each item, in order; one with an id is stored.
+
+        A bad item does not keep others out. One that is sent alone and refused is an error like any other.
+        """
+        acks = await in_thread(feedback.submit, body.feedback(key or new_id()))
+        if len(acks) == 1 and acks[0].problem is not None:
+            return problems.answer(acks[0].problem)
+        return json(acks)
+
+    @routes.get("/v1/feedback/summary", response_model=FeedbackSummary, tags=["feedback"])
+    async def summary(request: Request) -> Response:
+        """Items by what became of them, the refused ones included, and what was said of each version's answers."""
+        return cached(request, await in_thread(feedback.summary))

@@ -1,4 +1,4 @@
-"""Routes about changing models: roll-outs and the workflows that lead to them."""
+"""Routes about putting versions into service: roll-outs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from core.schemas.rollouts import (
     WhenBusy,
     configured,
 )
-from core.schemas.workflows import Trigger, Workflow
 from core.settings import RolloutDefaults
 from core.store.ids import new_id
 from serve_apps.gateway.models import Key
@@ -142,7 +141,7 @@ class ReplayBody(ConfigBody):
     """Another configuration for a recorded roll-out: laid over the roll-out's own; nothing: replay it as it was."""
 
 
-class SteerBody(BaseModel):
+class ReasonBody(BaseModel):
     """Why a person steps in."""
 
     model_config = ConfigDict(extra="forbid")
@@ -150,24 +149,11 @@ class SteerBody(BaseModel):
     reason: str = Field(min_length=1, max_length=1000)
 
 
-class WorkflowBody(BaseModel):
-    """Begin a workflow by hand."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    model: str = ENGAGEMENT
-    trigger: Trigger = "manual"
-    options: dict[str, Any] = Field(
-        default_factory=dict, description="tune, params, strategy, rollout, skip_validation"
-    )
-
-
 def build(parts: GatewayParts) -> APIRouter:
     """The routes."""
     routes = APIRouter()
     _hindsight(routes, parts)  # before the routes whose last part may be any action
     _rollouts(routes, parts)
-    _workflows(routes, parts)
     return routes
 
 
@@ -204,7 +190,7 @@ def _rollouts(routes: APIRouter, parts: GatewayParts) -> None:
         return cached(request, await in_thread(orchestrator.rollout_events, rollout_id))
 
     @routes.post("/v1/rollouts/{rollout_id}/{action}", response_model=RolloutStatus, tags=["rollouts"])
-    async def steer(rollout_id: str, action: Action, body: SteerBody) -> Response:
+    async def steer(rollout_id: str, action: Action, body: ReasonBody) -> Response:
         """Pause, resume (which also approves), take the next step without waiting, or go back."""
         return json(await in_thread(orchestrator.steer, rollout_id, action, body.reason))
 
@@ -225,23 +211,3 @@ def _hindsight(routes: APIRouter, parts: GatewayParts) -> None:
             own = (await in_thread(orchestrator.rollout, rollout_id)).config
             config = body.config(to_plain(own))
         return json(await in_thread(orchestrator.replay_rollout, rollout_id, config))
-
-
-def _workflows(routes: APIRouter, parts: GatewayParts) -> None:
-    orchestrator = parts.services.orchestrator
-
-    @routes.get("/v1/workflows", response_model=tuple[Workflow, ...], tags=["workflows"])
-    async def workflows(request: Request, model: str = ENGAGEMENT) -> Response:
-        """Workflows of a model, newest first, without their histories."""
-        return cached(request, await in_thread(orchestrator.workflows, model))
-
-    @routes.post("/v1/workflows", response_model=Workflow, status_code=202, tags=["workflows"])
-    async def start(body: WorkflowBody, key: Key = None) -> Response:
-        """Retrain: diagnose, train, validate, roll out."""
-        workflow = await in_thread(orchestrator.start_workflow, body.model, body.trigger, key or new_id(), body.options)
-        return json(workflow, 202, {"Location": f"/v1/workflows/{workflow.id}"})
-
-    @routes.get("/v1/workflows/{workflow_id}", response_model=Workflow, tags=["workflows"])
-    async def workflow(request: Request, workflow_id: str) -> Response:
-        """One workflow with its history."""
-        return cached(request, await in_thread(orchestrator.workflow, workflow_id))

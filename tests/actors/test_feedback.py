@@ -13,11 +13,13 @@ from sqlalchemy import func, select
 from actors.adaptive_learning.feedback.actor import Feedback
 from actors.adaptive_learning.feedback.joining import settle
 from core.clock import DAY, HOUR, ManualClock
-from core.errors import Conflict, InvalidInput, NotFound
-from core.schemas.predictions import FeedbackItem, JoinReport, Outcome, Quantiles, Target
+from core.errors import InvalidInput
+from core.schemas.predictions import FeedbackAck, FeedbackItem, JoinReport, Outcome, Quantiles, Target
 from core.store import schema
 from core.store.channels import ChannelStore
 from core.store.database import Database
+from core.store.feedback import FeedbackStore
+from core.store.feedback_rules import LATE_S
 from core.store.ids import new_id
 from core.store.ingest import Batch, ChannelRow, IngestWriter, PostRow, ViewRow
 from core.store.outcomes import OutcomeStore, Pending
@@ -237,25 +239,30 @@ def test_a_key_repeated_in_a_batch_is_a_duplicate(database: Database, clock: Man
     assert stored(database) == 1
 
 
-def test_a_key_used_for_something_else_is_a_conflict_and_nothing_of_the_batch_is_kept(
+def test_a_key_used_for_something_else_is_a_conflict_and_the_rest_of_the_batch_is_kept(
     database: Database, clock: ManualClock
 ) -> None:
     prediction = predict(database, read(database, 0), 0)
     feedback = Feedback(database, clock)
     feedback.submit((rating(prediction),))
-    with pytest.raises(Conflict, match="'k'"):
-        feedback.submit((rating(prediction, key="new"), rating(prediction, value=5)))
-    assert stored(database) == 1
+    new, other = feedback.submit((rating(prediction, key="new"), rating(prediction, value=5)))
+    assert (new.status, new.problem) == ("accepted", None)
+    assert (other.id, other.status) == (None, "conflict")
+    assert other.problem is not None
+    assert other.problem["type"] == "urn:analyticbot:conflict"
+    one, two = feedback.submit((rating(prediction, 1, "twice"), rating(prediction, 2, "twice")))
+    assert (one.status, two.status) == ("accepted", "conflict")
+    assert [item.value for item in feedback._feedback.of(prediction)].count(2) == 0
+    assert stored(database) == 3
 
 
 def test_a_key_belongs_to_its_tenant(database: Database, clock: ManualClock) -> None:
     mine = predict(database, read(database, 0), 0)
     theirs = predict(database, read(database, 0, tenant="other"), 0, tenant="other")
     Feedback(database, clock).submit((rating(mine),))
-    (ack,) = Feedback(database, clock, "other").submit((rating(theirs, 2),))
-    assert not ack.duplicate
-    with pytest.raises(NotFound):
-        Feedback(database, clock, "other").submit((rating(mine, key="x"),))
+    good, foreign = Feedback(database, clock, "other").submit((rating(theirs, 2), rating(mine, key="x")))
+    assert (good.duplicate, good.status) == (False, "accepted")
+    assert (foreign.id, foreign.status) == (None, "unknown")
 
 
 def test_a_correction_names_a_predicted_target(database: Database, clock: ManualClock) -> None:
@@ -264,36 +271,179 @@ def test_a_correction_names_a_predicted_target(database: Database, clock: Manual
     good = FeedbackItem(prediction, "correction", 321.0, "c", "views_24h")
     feedback.submit((good,))
     assert feedback._feedback.of(prediction) == (replace(good, key=""),)
-    with pytest.raises(InvalidInput, match="not what"):
-        feedback.submit((replace(good, key="d", target="views_72h"),))
-    with pytest.raises(InvalidInput, match="target"):
-        feedback.submit((replace(good, key="d", target=None),))
+    other, none = feedback.submit((replace(good, key="d", target="views_72h"), replace(good, key="e", target=None)))
+    assert (refused(other), refused(none)) == (("invalid", "target"), ("invalid", "target"))
 
 
-@pytest.mark.parametrize(
-    ("item", "said"),
-    [
-        (rating("p", 0.5), "1 to 5"),
-        (rating("p", 6), "1 to 5"),
-        (rating("p", math.nan), "finite"),
-        (rating("p", math.inf), "finite"),
-        (rating("p", key=" "), "key"),
-        (rating("p", key="x" * 201), "key"),
-        (FeedbackItem("p", "correction", -1, "k", "views_24h"), "from 0"),
-        (FeedbackItem("p", "correction", 1e17, "k", "views_24h"), "from 0"),
-        (FeedbackItem("p", "praise", 1, "k"), "kind"),  # type: ignore[arg-type]
-    ],
-)
-def test_what_is_out_of_range_is_refused(
-    sqlite_database: Database, clock: ManualClock, item: FeedbackItem, said: str
+def refused(ack: FeedbackAck) -> tuple[str, str | None]:
+    """The status and the field that is at fault."""
+    assert ack.id is None
+    assert ack.problem is not None
+    return ack.status, ack.problem.get("field")
+
+
+BAD = [
+    (rating("p", 0.5), "value", "1 to 5"),
+    (rating("p", 6), "value", "1 to 5"),
+    (rating("p", math.nan), "value", "finite"),
+    (rating("p", math.inf), "value", "finite"),
+    (rating("p", 10**400), "value", "finite"),
+    (rating("p", key=" "), "key", "key"),
+    (rating("p", key="x" * 201), "key", "key"),
+    (rating("p", key="\ud800"), "key", "key"),
+    (FeedbackItem("p", "correction", -1, "k", "views_24h"), "value", "from 0"),
+    (FeedbackItem("p", "correction", 1e17, "k", "views_24h"), "value", "from 0"),
+    (FeedbackItem("p", "praise", 1, "k"), "kind", "kind"),  # type: ignore[arg-type]
+    (FeedbackItem("p", "rating", 1, "k", observed_at=-1), "observed_at", "epoch"),
+]
+
+
+def test_what_is_out_of_range_is_refused_item_by_item(database: Database, clock: ManualClock) -> None:
+    prediction = predict(database, read(database, 0), 0)
+    items = tuple(replace(item, prediction_id=prediction) for item, _, _ in BAD)
+    acks = Feedback(database, clock).submit((rating(prediction, key="good"), *items))
+    assert acks[0].status == "accepted"
+    for ack, (_, field, said) in zip(acks[1:], BAD, strict=True):
+        assert refused(ack) == ("invalid", field)
+        assert ack.problem is not None
+        assert said in ack.problem["detail"]
+    assert stored(database) == 1
+
+
+def test_feedback_of_an_unknown_prediction_is_not_found(database: Database, clock: ManualClock) -> None:
+    for name in ("nobody", "", "x" * 500, "null\0byte"):
+        (ack,) = Feedback(database, clock).submit((rating(name),))
+        assert (ack.id, ack.status) == (None, "unknown")
+        assert ack.problem is not None
+        assert (ack.problem["status"], ack.problem["prediction"]) == (404, name)
+    assert Feedback(database, clock).summary().by_status == {"unknown": 4}
+
+
+def test_what_was_seen_in_the_future_or_before_it_could_be_is_refused(database: Database, clock: ManualClock) -> None:
+    prediction = predict(database, read(database, 0), 0)
+    clock.time = T0 + 30 * HOUR
+    correction = FeedbackItem(prediction, "correction", 300, "c", "views_24h")
+    ahead, early, good, star = Feedback(database, clock).submit(
+        (
+            replace(correction, key="a", observed_at=clock.time + 1),
+            replace(correction, key="b", observed_at=T0 + 23 * HOUR),
+            replace(correction, observed_at=T0 + 24 * HOUR),
+            replace(rating(prediction, key="r"), observed_at=T0 + HOUR),
+        )
+    )
+    assert refused(ahead) == ("future", "observed_at")
+    assert refused(early) == ("invalid", "observed_at")
+    assert (good.status, star.status) == ("accepted", "accepted")
+
+
+def test_one_star_is_a_low_rating_and_no_bad_feedback(database: Database, clock: ManualClock) -> None:
+    prediction = predict(database, read(database, 0), 0)
+    feedback = Feedback(database, clock)
+    acks = feedback.submit(tuple(rating(prediction, stars, f"k{stars}") for stars in (1, 5, 2)))
+    assert [ack.status for ack in acks] == ["accepted"] * 3
+    (version,) = feedback.summary().versions
+    assert version.ratings == {1: 1, 2: 1, 5: 1}
+    assert version.mean_rating == pytest.approx(8 / 3)
+
+
+def test_feedback_after_its_outcome_is_late_and_kept(database: Database, clock: ManualClock) -> None:
+    prediction = predict(database, read(database, 0, 22, 26), 0)
+    feedback = Feedback(database, clock)
+    day = FeedbackItem(prediction, "correction", 300, "c", "views_24h")
+    clock.time = T0 + 26 * HOUR
+    assert feedback.submit((rating(prediction),))[0].status == "accepted"
+    feedback.catch_up()
+    acks = feedback.submit((day, replace(day, key="d", target="views_72h"), rating(prediction, key="r")))
+    assert [ack.status for ack in acks] == ["late", "accepted", "late"]
+    clock.time = T0 + 72 * HOUR + LATE_S
+    assert feedback.submit((replace(day, key="e", target="views_72h"),))[0].status == "accepted"
+    clock.time += 1
+    assert feedback.submit((replace(day, key="f", target="views_72h"),))[0].status == "late"
+    assert stored(database) == 6
+
+
+@pytest.mark.parametrize("decision", ["replaced", "rolled back"])
+def test_feedback_after_its_version_was_decided_upon_is_kept_and_says_so(
+    database: Database, clock: ManualClock, decision: str
 ) -> None:
-    with pytest.raises(InvalidInput, match=said):
-        Feedback(sqlite_database, clock).submit((item,))
+    prediction = predict(database, read(database, 0), 0)
+    feedback = Feedback(database, clock)
+    with database.write() as connection:
+        if decision == "replaced":
+            put = {"model": "engagement", "alias": "champion", "from_version": 1, "to_version": 2, "generation": 2}
+            connection.execute(schema.alias_history.insert().values(**put, reason="r", actor="a", at=T0 + HOUR))
+        else:
+            ended = {"id": "r", "model": "engagement", "challenger": 1, "stable": 9, "phase": "rolled_back"}
+            connection.execute(
+                schema.rollout.insert().values(**ended, record="{}", created_at=T0, updated_at=T0 + HOUR)
+            )
+    clock.time = T0 + HOUR - 1
+    assert feedback.submit((rating(prediction, key="before"),))[0].status == "accepted"
+    clock.time = T0 + HOUR
+    assert feedback.submit((rating(prediction, key="after"),))[0].status == "after_decision"
+    later = predict(database, read(database, 3), 3)  # answered after the decision, which says nothing of it
+    clock.time = T0 + 4 * HOUR
+    assert feedback.submit((rating(later, key="later"),))[0].status == "accepted"
+    assert stored(database) == 3
 
 
-def test_feedback_of_an_unknown_prediction_is_not_found(sqlite_database: Database, clock: ManualClock) -> None:
-    with pytest.raises(NotFound, match="no prediction 'nobody'"):
-        Feedback(sqlite_database, clock).submit((rating("nobody"),))
+def test_each_kind_is_counted_and_the_counts_outlive_the_actor(database: Database, clock: ManualClock) -> None:
+    prediction = predict(database, read(database, 0), 0)
+    ahead = replace(rating(prediction, key="f"), observed_at=T0 + DAY)
+    sent = (rating(prediction), rating(prediction), rating(prediction, 5), rating("x"), rating(prediction, 9), ahead)
+    Feedback(database, clock).submit(sent)
+    expected = {"accepted": 1, "duplicate": 1, "conflict": 1, "unknown": 1, "invalid": 1, "future": 1}
+    again = Feedback(database, clock)
+    assert again.summary().by_status == expected
+    assert again.health().details["items"] == expected
+    again.submit(sent)
+    twice = dict.fromkeys(expected, 2)
+    assert again.summary().by_status == twice | {"accepted": 1, "duplicate": 3}
+    assert Feedback(database, clock, "other").summary().by_status == {}
+
+
+def test_counts_and_rows_are_committed_together(sqlite_database: Database, clock: ManualClock) -> None:
+    prediction = predict(sqlite_database, read(sqlite_database, 0), 0)
+    dying = Feedback(sqlite_database, clock)
+
+    object.__setattr__(dying, "_feedback", _DyingStore(sqlite_database))
+    with pytest.raises(KeyboardInterrupt):
+        dying.submit((rating(prediction),))
+    assert stored(sqlite_database) == 0
+    (ack,) = Feedback(sqlite_database, clock).submit((rating(prediction),))
+    assert ack.status == "accepted"
+
+
+class _DyingStore(FeedbackStore):
+    def _count(self, *_: object) -> None:
+        raise KeyboardInterrupt
+
+
+def test_ten_thousand_items_are_taken_and_more_are_not(sqlite_database: Database, clock: ManualClock) -> None:
+    prediction = predict(sqlite_database, read(sqlite_database, 0), 0)
+    feedback = Feedback(sqlite_database, clock)
+    items = tuple(rating(prediction, 3, f"k{i}") for i in range(10_000))
+    assert {ack.status for ack in feedback.submit(items)} == {"accepted"}
+    with pytest.raises(InvalidInput, match="at most 10,000"):
+        feedback.submit((*items, rating(prediction)))
+    assert stored(sqlite_database) == 10_000
+
+
+def test_corrections_are_told_once_they_are_known(database: Database, clock: ManualClock) -> None:
+    channel = read(database, 0)
+    prediction, draft = predict(database, channel, 0), predict(database, channel, None)
+    feedback, store = Feedback(database, clock), FeedbackStore(database)
+    clock.time = T0 + HOUR
+    day = FeedbackItem(prediction, "correction", 300, "a", "views_24h")
+    feedback.submit((day, rating(prediction), replace(day, prediction_id=draft, key="b")))
+    clock.time = T0 + 80 * HOUR
+    feedback.submit((replace(day, key="c", target="views_72h", value=400, observed_at=T0 + 75 * HOUR),))
+    assert store.corrections(T0 + DAY - 1) == ()  # nobody can know it before the post is so old
+    early, late = store.corrections(T0 + 80 * HOUR)
+    assert (early.post_id, early.value, early.known_at) == (0, 300, T0 + DAY)
+    assert (late.target, late.value, late.known_at, late.at) == ("views_72h", 400, T0 + 75 * HOUR, T0 + 80 * HOUR)
+    assert store.corrections(T0 + 79 * HOUR) == (early,)  # what was not sent yet cannot be learned from
+    assert FeedbackStore(database, "other").corrections(2**40) == ()
 
 
 def test_many_events_are_taken_in_several_transactions(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pickle
 import time
 from collections.abc import Callable, Iterator
@@ -22,9 +23,11 @@ from core.settings import Settings
 from core.store import schema
 from core.store.database import Database
 from core.store.ids import channel_id
-from core.store.tasks import TaskStore
+from core.store.series import SeriesStates
+from core.store.tasks import BACKOFF_S, TaskStore
 from tests.training.audience import START, make_history
 from training.artifacts import load_model
+from training.bandit import Bandit
 
 NOW = START + 90 * DAY
 QUICK = {"hidden": [8], "lr": 3e-3, "epochs": 4, "patience": 2, "folds": 2}
@@ -179,7 +182,7 @@ def test_cancelling_a_running_training_stops_it_and_registers_nothing(world: Wor
 def test_after_a_kill_the_task_is_done_by_the_next_learner(world: World) -> None:
     tasks = TaskStore(world.database)
     task = tasks.submit(request(until=NOW), NOW)
-    tasks.claim(NOW)  # ... and the process was killed here
+    tasks.claim(NOW, NOW)  # ... and the process was killed here
     learner = world.learner()
     done = wait(lambda: learner.task(task.id), ended)
     assert (done.state, done.attempt) == ("done", 2)
@@ -246,8 +249,12 @@ def test_when_versioning_does_not_answer_the_task_is_tried_again(world: World) -
                 raise ServiceUnavailable("versioning is not running")
             return super().register(new)
 
-    learner = world.learner(versioning=Away(world.database, world.clock))
+    machine = ManualClock(time=1_000)
+    learner = world.learner(versioning=Away(world.database, world.clock), machine=machine)
     task = learner.submit(request())
+    waiting = wait(lambda: learner.task(task.id), lambda t: (t.state == "queued" and t.attempt == 1) or ended(t))
+    assert (waiting.state, waiting.reason, waiting.not_before) == ("queued", "service-unavailable", 1_000 + BACKOFF_S)
+    machine.time += BACKOFF_S
     done = wait(lambda: learner.task(task.id), ended)
     assert (done.state, done.attempt, calls) == ("done", 2, [task.id, task.id])
 
@@ -264,7 +271,7 @@ def test_health_has_touched_queue_and_store(world: World, tmp_path: Path) -> Non
 def test_progress_is_written_now_and_then_and_the_reporter_travels(world: World) -> None:
     tasks = TaskStore(world.database)
     task = tasks.submit(request(), NOW)
-    tasks.claim(NOW)
+    tasks.claim(NOW, NOW)
     reporter = pickle.loads(pickle.dumps(TaskReporter(tasks, world.clock, task.id, 1)))
     for epoch in range(200):
         reporter.report(TrainingProgress(epoch, 200, 0.5, None))
@@ -276,3 +283,69 @@ def test_progress_is_written_now_and_then_and_the_reporter_travels(world: World)
     tasks.request_cancel(task.id, NOW)
     time.sleep(0.3)  # cancelling is noticed at most so often
     assert reporter.should_stop()
+
+
+def test_an_attempt_that_takes_too_long_is_ended_as_timed_out(world: World) -> None:
+    learner = world.learner()
+    task = learner.submit(request(params=LONG, timeout_s=1.5))
+    late = wait(lambda: learner.task(task.id), ended)
+    assert (late.state, late.reason, late.attempt) == ("failed", "timed-out", 1)
+    assert "1.5 s" in (late.error or "")
+    assert world.versioning.versions("engagement") == ()
+    with pytest.raises(InvalidInput):
+        learner.submit(request("never", timeout_s=0))
+
+
+def test_the_time_that_is_left_travels_with_the_reporter(world: World) -> None:
+    tasks = TaskStore(world.database)
+    task = tasks.submit(request(), NOW)
+    tasks.claim(NOW, NOW)
+    reporter = TaskReporter(tasks, world.clock, task.id, 1, limit_s=100.0)
+    time.sleep(0.01)
+    there = pickle.loads(pickle.dumps(reporter))
+    assert 99 < there.limit_s < 100
+    assert not there.timed_out
+    assert TaskReporter(tasks, world.clock, task.id, 1, limit_s=0.0).should_stop()
+
+
+def test_a_task_waits_for_the_one_that_makes_its_version(world: World) -> None:
+    """Strategies one after the other: a version of one channel, its head for the other, a corrector on top."""
+    learner = world.learner(autostart=False)
+    first = learner.submit(request(channels=("c1",), until=START + 28 * DAY))
+    head = request("head", strategy="transfer", warm_start=1, channels=("c2",), params={"epochs": 2}, after=(first.id,))
+    second = learner.submit(head)
+    online = request("online", strategy="online", warm_start=1, params={}, after=(second.id,))
+    third = learner.submit(online)
+    worker = world.learner()
+    done = [wait(lambda t=t: worker.task(t.id), ended) for t in (first, second, third)]  # type: ignore[misc]
+    assert [t.state for t in done] == ["done"] * 3, [t.error for t in done]
+    versions = {v.lineage.strategy: v for v in world.versioning.versions("engagement")}
+    assert {name: v.lineage.parent for name, v in versions.items()} == {"batch": None, "transfer": 1, "online": 1}
+    assert versions["transfer"].params["channels"] == ["c2"]
+    assert load_model(world.artifacts, versions["online"].sha256).corrector is not None
+    assert {t.key for t in worker.tasks(state="done")} == {"first", "head", "online"}
+    assert worker.tasks(state="failed") == ()
+
+
+def test_the_bandit_says_when_to_publish_and_keeps_what_it_learned(world: World) -> None:
+    learner = world.learner()
+    task = learner.submit(request("when", strategy="bandit", params={}))
+    done = wait(lambda: learner.task(task.id), ended)
+    assert done.state == "done", done.error
+    assert done.result is not None
+    assert done.result.version is None
+    assert [t.channel for t in done.result.posting_times] == ["c1", "c2"]
+    for found in done.result.posting_times:
+        assert found.gap is None
+        assert found.hour is not None
+        assert found.low is not None
+        assert found.rise is not None
+        assert 0 < found.low < found.rise
+        assert found.posts >= 40
+    states = SeriesStates(world.database).all("learner")
+    assert len(states) == 2
+    learned = [int(Bandit.from_plain(json.loads(state)).n.sum()) for state in states.values()]
+    assert sorted(learned) == sorted(t.posts for t in done.result.posting_times)
+    early = learner.submit(request("early", strategy="bandit", params={}, until=START + 6 * DAY))
+    failed = wait(lambda: learner.task(early.id), ended)
+    assert (failed.state, failed.reason) == ("failed", "insufficient-data")

@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 
 from actors.adaptive_learning.monitoring.actor import Monitoring
 from actors.adaptive_learning.monitoring.degradation import MINIMUM, Sample, compare
 from core.clock import DAY, HOUR, ManualClock
 from core.errors import InvalidInput
 from core.schemas.predictions import Outcome, Quantiles
+from core.sketch import LatencySketch
 from core.store import schema
 from core.store.database import Database
 from core.store.ids import new_id
@@ -167,15 +169,18 @@ def test_rising_errors_are_a_degradation_and_falling_ones_are_not(sqlite_databas
     fill(sqlite_database, 1, usual)
     fill(sqlite_database, 12, bad)
     clock = ManualClock(time=T0 + 13 * DAY)
-    error, coverage = Monitoring(sqlite_database, clock).degradation("engagement", 1)
+    error, coverage, *_ = Monitoring(sqlite_database, clock).degradation("engagement", 1)
     assert (error.metric, error.segment, error.verdict) == ("mae_log", "views_24h@0", "worse")
     assert error.change is not None
     assert error.change > 0.2
+    assert error.severity == "high"
     assert (coverage.metric, coverage.verdict) == ("coverage", "worse")
     fill(sqlite_database, 30, usual)
     clock.time = T0 + 31 * DAY
-    verdicts = {d.metric: d.verdict for d in Monitoring(sqlite_database, clock).degradation("engagement", 1)}
-    assert verdicts == {"mae_log": "better", "coverage": "steady"}  # 10 % more hits are within the margin
+    found = {d.metric: d for d in Monitoring(sqlite_database, clock).degradation("engagement", 1)}
+    # 10 % more hits are within the margin
+    assert (found["mae_log"].verdict, found["coverage"].verdict) == ("better", "steady")
+    assert found["mae_log"].severity == "none"
 
 
 def test_a_few_recent_outcomes_say_nothing(sqlite_database: Database) -> None:
@@ -194,6 +199,39 @@ def test_the_same_change_is_judged_by_the_direction_of_its_metric() -> None:
     assert compare("mae_log", "s", now, before, 0.1).verdict == "better"
     assert compare("coverage", "s", before, now, 0.1).verdict == "better"
     assert compare("coverage", "s", now, before, 0.1).verdict == "worse"
+
+
+def test_a_rising_error_rate_is_a_degradation_and_a_falling_one_is_not(database: Database, clock: ManualClock) -> None:
+    def asked(day: int, failures: int) -> None:
+        at = T0 + day * DAY
+        answered(database, *(row(at=at, arm="failed", answer={}) for _ in range(failures)))
+        answered(database, *(row(at=at) for _ in range(200 - failures)))
+
+    monitoring = Monitoring(database, clock)
+    asked(0, 2)
+    asked(12, 60)
+    clock.time = T0 + 12 * DAY
+    assert _of(monitoring, "error_rate") == ("worse", "high")
+    asked(30, 0)
+    clock.time = T0 + 30 * DAY
+    assert _of(monitoring, "error_rate") == ("better", "none")
+
+
+def _of(monitoring: Monitoring, metric: str) -> tuple[str, str]:
+    (found,) = [d for d in monitoring.degradation("engagement", 1) if d.metric == metric]
+    return found.verdict, found.severity
+
+
+def test_severity_grows_with_what_is_certain_of_the_loss() -> None:
+    before = Sample(10_000, 0.5, 0.01)
+    severities = [
+        compare("mae_log", "s", before, replace(before, mean=0.5 + loss), 0.1).severity
+        for loss in (0.05, 0.06, 0.15, 0.3)
+    ]
+    assert severities == ["none", "low", "medium", "high"]
+    assert compare("error_rate", "", Sample(10_000, 0.0, 0.0), Sample(10_000, 0.004, 0.004), 0.1, 0.005).verdict == (
+        "steady"  # a rise from nothing is infinite as a share, and still too small to matter
+    )
 
 
 def test_a_tiny_change_of_very_many_observations_is_steady() -> None:
@@ -218,6 +256,74 @@ def test_health_counts_and_says_broken_without_a_database(
     health = Monitoring(sqlite_database, clock).health()
     assert (health.status, health.did, health.details["attempts"]) == ("ok", "counted 1 new rows", 1)
     assert Monitoring(Database(f"sqlite:///{tmp_path}/nothing.db"), clock).health().status == "broken"
+
+
+def test_segments_are_counted_apart_and_each_covers_everything(database: Database, clock: ManualClock) -> None:
+    small, large = answered(
+        database, row(usual=50.0, latency_ms=1.0), row(usual=5e5, latency_ms=9.0, known_age_h=4, arm="canary")
+    )
+    answered(database, row(usual=50.0, arm="failed", answer={}))
+    measured(database, small, 150)
+    measured(database, large, 1000)
+    found = {s.segment: s for s in Monitoring(database, clock).summary("engagement", 1).segments}
+    assert set(found) == {"arm=stable", "arm=canary", "band=<100", "band=100k+", "age=0", "age=4"}
+    low, high = found["band=<100"], found["band=100k+"]
+    assert (low.requests, low.errors, low.outcomes, low.coverage) == (2, 1, 1, 1)
+    assert (high.requests, high.errors, high.coverage) == (1, 0, 0)
+    assert high.mae_log == pytest.approx(math.log(10))
+    assert low.latency_ms_p50 == pytest.approx(1, rel=0.01)
+    assert found["age=4"].latency_ms_p50 == pytest.approx(9, rel=0.01)
+    assert (found["arm=stable"].requests, found["arm=canary"].requests) == (2, 1)
+
+
+def test_a_rescue_counts_in_the_canarys_arm(database: Database, clock: ManualClock) -> None:
+    answered(database, row(arm="canary", version=2, epoch=7), row(arm="rescued", epoch=7))
+    monitoring = Monitoring(database, clock)
+    canary = {s.segment: s for s in monitoring.summary("engagement", 2).segments}["arm=canary"]
+    stable = {s.segment: s for s in monitoring.summary("engagement", 1).segments}["arm=rescued"]
+    assert (canary.requests, canary.errors, stable.requests, stable.errors) == (2, 1, 1, 0)
+
+
+def test_requests_are_told_hour_by_hour_from_the_first_one_on(database: Database, clock: ManualClock) -> None:
+    answered(database, *(row(at=T0 + 60) for _ in range(4)), row(at=T0 + 2 * HOUR, arm="failed", answer={}))
+    clock.time = T0 + 3 * HOUR + 5
+    summary = Monitoring(database, clock).summary("engagement", 1)
+    assert [(h.requests, h.errors) for h in summary.hours] == [(4, 0), (0, 0), (1, 1), (0, 0)]
+    assert (summary.requests_per_hour, summary.error_rate) == (1.25, 0.2)
+    clock.time = T0 + 10 * DAY
+    summary = Monitoring(database, clock).summary("engagement", 1)
+    assert (len(summary.hours), summary.requests_per_hour) == (24, 0)
+
+
+def test_missing_inputs_are_counted_by_name(database: Database, clock: ManualClock) -> None:
+    signature = '{"features": ["a", "b"], "targets": ["views_24h"], "schema": "1"}'
+    with database.write() as connection:
+        version = {"model": "engagement", "version": 1, "sha256": "x", "strategy": "batch", "signature": signature}
+        rest = {"params": "{}", "metrics": "null", "lineage": "{}", "created_at": 0}
+        connection.execute(schema.model_version.insert().values(**version, **rest))
+    vectors = [(1, math.nan), (1, 2), (math.nan, math.nan), (1, 2)]
+    answered(database, *(row(features=np.array(v, dtype=np.float32).tobytes()) for v in vectors))
+    answered(database, row(features=b"1234"), row(version=9, features=b"12345678"))  # of nobody's inputs
+    monitoring = Monitoring(database, clock)
+    found = [(m.feature, m.n, m.rate) for m in monitoring.summary("engagement", 1).missing]
+    assert found == [("b", 4, 0.5), ("a", 4, 0.25)]
+    assert monitoring.summary("engagement", 9).missing == ()
+
+
+def test_sketches_are_the_same_however_often_the_actor_dies(database: Database, clock: ManualClock) -> None:
+    rng = np.random.default_rng(5)
+    latencies = np.exp(rng.normal(3, 1, 60))
+    for part in np.array_split(latencies, 6):
+        answered(database, *(row(latency_ms=float(ms)) for ms in part))
+        Monitoring(database, clock).catch_up()
+        Monitoring(database, clock).catch_up()
+    summary = Monitoring(database, clock).summary("engagement", 1)
+    for share, found in ((0.5, summary.latency_ms_p50), (0.95, summary.latency_ms_p95), (0.99, summary.latency_ms_p99)):
+        assert found == pytest.approx(np.quantile(latencies, share, method="inverted_cdf"), rel=0.011)
+    with database.read() as connection:
+        data = connection.execute(select(schema.latency_sketch.c.data).where(schema.latency_sketch.c.segment == ""))
+        (blob,) = data.scalars()
+    assert LatencySketch.load(bytes(blob)).n == 60
 
 
 class _Dying:

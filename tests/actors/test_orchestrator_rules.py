@@ -1,20 +1,36 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from actors.adaptive_learning.orchestrator import triggers
 from actors.adaptive_learning.orchestrator.checks import Validation, against_champion, against_rolling_median
-from actors.adaptive_learning.orchestrator.triggers import COOL_DOWN_S, ENOUGH_NEW_LABELS, LEAST_NEW_LABELS, decide
+from actors.adaptive_learning.orchestrator.triggers import Decision
 from core.clock import DAY
 from core.errors import Conflict, NotFound, Refused
-from core.schemas.models import Evaluation, Lineage, ModelVersion, PairedComparison, Score, Signature
+from core.schemas.models import (
+    Evaluation,
+    Lineage,
+    ModelVersion,
+    PairedComparison,
+    Score,
+    Signature,
+    TrainingRequest,
+    TrainingResult,
+)
 from core.schemas.monitoring import Degradation, DriftReport, ResidualDrift
-from core.schemas.workflows import Step, Workflow
+from core.schemas.workflows import Spent, Step, Workflow
+from core.settings import LoopSettings
 from core.store.database import Database
+from core.store.tasks import TaskStore
 from core.store.workflows import WorkflowStore
 
 NOW = 1_740_000_000
+RULES = LoopSettings()
+ENOUGH, COOL_DOWN_S = RULES.enough_new_labels, RULES.cool_down_days * DAY
+NOTHING = Spent(0, 0.0)
 CHAMPION = ModelVersion(
     model="engagement",
     version=3,
@@ -22,9 +38,15 @@ CHAMPION = ModelVersion(
     signature=Signature(("a",), ("views_24h",), "1"),
     params={},
     metrics=None,
-    lineage=Lineage(None, NOW - 60 * DAY, NOW - 10 * DAY, 500, "0" * 64, "test", 7, "batch"),
+    lineage=Lineage(None, NOW - 60 * DAY, NOW - 10 * DAY, 400, "0" * 64, "test", 7, "batch"),
     created_at=NOW - 10 * DAY,
 )
+
+
+def decide(**arguments: Any) -> Decision:
+    return triggers.decide(
+        **{"rules": RULES, "spent": NOTHING, "degraded": (), "drift": None, "last": None} | arguments
+    )
 
 
 def _residuals(alarms: int) -> DriftReport:
@@ -60,23 +82,19 @@ def test_errors_that_rose_start_a_retraining_and_errors_that_fell_do_not() -> No
 
 def test_enough_new_outcomes_are_a_reason_by_themselves() -> None:
     assert (
-        decide(now=NOW, champion=CHAMPION, new_labels=ENOUGH_NEW_LABELS, drift=None, degraded=(), last=None).trigger
-        == "outcomes"
+        decide(now=NOW, champion=CHAMPION, new_labels=ENOUGH, drift=None, degraded=(), last=None).trigger == "outcomes"
     )
-    assert (
-        decide(now=NOW, champion=CHAMPION, new_labels=ENOUGH_NEW_LABELS - 1, drift=None, degraded=(), last=None).trigger
-        is None
-    )
+    assert decide(now=NOW, champion=CHAMPION, new_labels=ENOUGH - 1, drift=None, degraded=(), last=None).trigger is None
 
 
 def test_what_is_enough_grows_with_what_the_champion_learned_from() -> None:
     learned = replace(CHAMPION, lineage=replace(CHAMPION.lineage, rows=10_000))
-    assert decide(now=NOW, champion=learned, new_labels=599, drift=None, degraded=(), last=None).trigger is None
-    assert decide(now=NOW, champion=learned, new_labels=600, drift=None, degraded=(), last=None).trigger == "outcomes"
+    assert decide(now=NOW, champion=learned, new_labels=1499, drift=None, degraded=(), last=None).trigger is None
+    assert decide(now=NOW, champion=learned, new_labels=1500, drift=None, degraded=(), last=None).trigger == "outcomes"
 
 
 def test_too_few_new_outcomes_teach_nothing_even_in_drift() -> None:
-    few = LEAST_NEW_LABELS - 1
+    few = RULES.least_new_labels - 1
     assert (
         decide(now=NOW, champion=CHAMPION, new_labels=few, drift=_residuals(1), degraded=(), last=None).trigger is None
     )
@@ -84,9 +102,30 @@ def test_too_few_new_outcomes_teach_nothing_even_in_drift() -> None:
 
 def test_a_workflow_cools_down_but_not_after_the_first_version() -> None:
     arguments = {"now": NOW, "champion": CHAMPION, "new_labels": 100, "drift": None, "degraded": ()}
-    assert decide(**arguments, last=_ended("outcomes", COOL_DOWN_S - 1)).trigger is None  # type: ignore[arg-type]
-    assert decide(**arguments, last=_ended("outcomes", COOL_DOWN_S)).trigger == "outcomes"  # type: ignore[arg-type]
+    assert decide(**arguments, last=_ended("outcomes", int(COOL_DOWN_S) - 1)).trigger is None  # type: ignore[arg-type]
+    assert decide(**arguments, last=_ended("outcomes", int(COOL_DOWN_S))).trigger == "outcomes"  # type: ignore[arg-type]
     assert decide(**arguments, last=_ended("bootstrap", 0)).trigger == "outcomes"  # type: ignore[arg-type]
+
+
+def test_a_week_s_budget_ends_what_the_loop_begins_by_itself() -> None:
+    due = {"now": NOW, "champion": CHAMPION, "new_labels": 500}
+    assert decide(**due, spent=Spent(RULES.trainings_a_week - 1, 5.0)).trigger == "outcomes"
+    assert "used up" in decide(**due, spent=Spent(RULES.trainings_a_week, 5.0)).reason
+    assert decide(**due, spent=Spent(1, RULES.training_s_a_week)).trigger is None
+    assert decide(**due, rules=replace_rules(trainings_a_week=0)).trigger is None
+
+
+def test_a_schedule_retrains_when_the_data_is_old_but_not_on_nothing_new() -> None:
+    weekly = replace_rules(schedule_days=10)
+    due = {"now": NOW, "champion": CHAMPION, "rules": weekly}
+    assert decide(**due, new_labels=40).trigger == "schedule"
+    assert decide(**due | {"now": NOW - 1}, new_labels=40).trigger is None
+    assert decide(**due, new_labels=RULES.least_new_labels - 1).trigger is None
+    assert decide(now=NOW + 365 * DAY, champion=CHAMPION, new_labels=40).trigger is None
+
+
+def replace_rules(**changes: Any) -> LoopSettings:
+    return RULES.model_copy(update=changes)
 
 
 def _evaluation(verdict: str | None, ours: float = 0.1, usual: float = 0.1) -> Evaluation:
@@ -141,3 +180,26 @@ def test_transitions_are_kept_in_order_and_a_stale_one_is_refused(database: Data
     assert store.latest("engagement") == ended
     with pytest.raises(NotFound):
         store.get("nothing")
+
+
+def test_what_trainings_cost_is_counted_from_their_results(database: Database) -> None:
+    tasks, store = TaskStore(database), WorkflowStore(database)
+    for number, seconds in enumerate((3.0, 4.5)):
+        task = tasks.submit(TrainingRequest(f"k{number}", "engagement"), NOW)
+        claimed = tasks.claim(NOW, machine=NOW)
+        assert claimed is not None
+        tasks.finish(task.id, claimed.attempt, TrainingResult(seconds), NOW + 10 * number)
+    tasks.submit(TrainingRequest("waits", "engagement"), NOW)
+    assert store.spent_since("engagement", NOW - 1) == Spent(2, 7.5)
+    assert store.spent_since("engagement", NOW) == Spent(1, 4.5)
+    assert store.spent_since("other", 0) == NOTHING
+
+
+def test_a_switch_lasts_until_it_is_left_to_the_settings(database: Database) -> None:
+    store = WorkflowStore(database)
+    store.switch("engagement", "auto_train", False, NOW)
+    store.switch("engagement", "auto_rollout", True, NOW)
+    assert WorkflowStore(database).switches("engagement") == {"auto_train": False, "auto_rollout": True}
+    store.switch("engagement", "auto_train", None, NOW)
+    assert store.switches("engagement") == {"auto_rollout": True}
+    assert store.switches("other") == {}

@@ -31,7 +31,14 @@ def test_nothing_known_holds_nothing() -> None:
 
 def test_errors_that_began_to_move_meanwhile_hold() -> None:
     (reason,) = reasons(ROLLOUT, report(BEGAN - 5, alarm=BEGAN + 60), None, (), 10)
-    assert reason == "errors of v1 began to move at 2025-02-19 21:21 UTC"
+    assert reason == "errors of v1 began to move"
+
+
+def test_a_shift_that_lasts_holds_once_and_not_at_all_where_it_was_why_the_version_was_trained() -> None:
+    first, next_alarm = report(BEGAN + 100, alarm=BEGAN + 60), report(BEGAN + 5000, alarm=BEGAN + 4000)
+    assert reasons(ROLLOUT, first, None, (), 10) == reasons(ROLLOUT, next_alarm, None, (), 10) != ()
+    assert reasons(ROLLOUT, next_alarm, report(BEGAN, alarm=BEGAN - 60), (), 10) == ()
+    assert reasons(ROLLOUT, next_alarm, report(BEGAN), (), 10) != ()
 
 
 def test_inputs_that_moved_since_hold_and_those_that_had_moved_before_do_not() -> None:

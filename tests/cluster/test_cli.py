@@ -364,6 +364,17 @@ def test_who_is_in_charge_and_since_when_is_shown(run: Run, served: Deployment) 
     assert "no alias of other was ever set" in run("models", "history", "--model", "other")[1]
 
 
+def test_promises_degradation_and_feedback_are_shown(run: Run, served: Deployment) -> None:
+    assert run("predict", "@town", "--post", "50")[0] == 0
+    code, out, _ = run("models", "slo")
+    assert (code, "not enough data" in out, "nothing burns" in out) == (0, True, True)
+    assert json.loads(run("models", "slo", "--version", "1", "--json")[1])["version"] == 1
+    assert run("models", "degradation", "1")[0] == 0
+    assert {d["verdict"] for d in json.loads(run("models", "degradation", "1", "--json")[1])} == {"insufficient"}
+    assert "what became of them" in run("models", "feedback")[1]
+    assert "by_status" in json.loads(run("models", "feedback", "--json")[1])
+
+
 def test_pruning_says_what_stays_and_why(run: Run, served: Deployment) -> None:
     shown = run("models", "prune", "--keep", "2", "--dry-run")[1]
     assert "champion names it" in shown
@@ -404,6 +415,17 @@ def test_workflows_are_begun_and_listed(run: Run, served: Deployment) -> None:
     (newest, *_) = json.loads(run("workflows", "--json")[1])
     assert newest["trigger"] == "manual"
     assert "manual" in run("workflows", newest["id"])[1]
+    assert run("workflows", newest["id"], "--cancel", "enough")[0] == 0
+    assert "cancelled: enough" in run("workflows", newest["id"])[1]
+    assert run("workflows", newest["id"], "--cancel", "again")[0] == 1
+
+
+def test_the_loop_shows_its_switches_and_budget_and_is_switched(run: Run, served: Deployment) -> None:
+    assert "automatic training on, roll-out on; 0 of 7 trainings" in " ".join(run("loop")[1].split())
+    assert "roll-out off" in " ".join(run("loop", "auto_rollout", "off")[1].split())
+    assert "roll-out on" in " ".join(run("loop", "auto_rollout", "default")[1].split())
+    assert run("loop", "auto_rollout", "maybe")[0] == 1
+    assert run("loop", "autopilot", "on")[0] == 1
 
 
 def test_drift_before_the_first_report_says_so(run: Run, served: Deployment) -> None:

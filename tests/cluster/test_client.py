@@ -24,7 +24,10 @@ from core.errors import (
 from core.schemas.channels import PostDraft
 from core.schemas.predictions import FeedbackItem
 from core.schemas.rollouts import TrafficFigures
+from core.schemas.workflows import Step
 from core.settings import Settings
+from core.store.tasks import TaskStore
+from core.store.workflows import WorkflowStore
 from tests.cluster.conftest import Deployment
 
 
@@ -54,7 +57,15 @@ def test_a_prediction_asked_twice_under_a_key_is_one_prediction(deployment: Depl
         assert quantiles.q10 <= quantiles.q50 <= quantiles.q90
         assert bot.prediction(first.id).prediction.id == first.id
         (ack,) = bot.feedback([FeedbackItem(first.id, "rating", 4, "k1")])
-        assert ack.duplicate is False
+        assert (ack.duplicate, ack.status) == (False, "accepted")
+        again, unknown = bot.feedback([FeedbackItem(first.id, "rating", 4, "k1"), FeedbackItem("x", "rating", 4, "k2")])
+        assert (again.id, again.status, unknown.id, unknown.status) == (ack.id, "duplicate", None, "unknown")
+        with pytest.raises(NotFound, match="no prediction 'x'"):
+            bot.feedback([FeedbackItem("x", "rating", 4, "k2")])
+        assert bot.feedback_summary().by_status == {"accepted": 1, "duplicate": 1, "unknown": 2}
+        report = bot.models.slo()
+        assert (report.version, report.events[0].n > 0) == (None, True)
+        assert {d.verdict for d in bot.models.degradation(1)} <= {"insufficient"}
 
 
 def test_a_draft_is_predicted(deployment: Deployment) -> None:
@@ -155,6 +166,33 @@ def test_a_workflow_is_begun_by_hand(deployment: Deployment) -> None:
         begun = bot.workflows.start(key="w1")
         assert bot.workflows.get(begun.id).trigger == "manual"
         assert begun.id in {w.id for w in bot.workflows.list()}
+
+
+def test_a_workflow_is_ended_by_hand_and_its_training_with_it(deployment: Deployment) -> None:
+    with connect(deployment.url) as bot:
+        begun = bot.workflows.start(key="w1")
+        store = WorkflowStore(deployment.world.database)
+        training = store.move(begun, Step.TRAIN, "test", {"until": 1}, begun.created_at + 1)
+        ended = bot.workflows.cancel(training.id, "not now")
+        assert ended.step is Step.STOPPED
+        assert bot.workflows.get(begun.id).events[-1].reason == "cancelled: not now"
+        (task,) = (t for t in TaskStore(deployment.world.database).recent("engagement") if t.key.startswith(begun.id))
+        assert task.state == "cancelled"
+        with pytest.raises(Refused, match="has ended"):
+            bot.workflows.cancel(begun.id, "again")
+
+
+def test_the_loop_is_switched_and_switched_back(deployment: Deployment) -> None:
+    with connect(deployment.url) as bot:
+        assert bot.workflows.loop().auto_train is True
+        assert bot.workflows.switch("auto_train", False).auto_train is False
+        deployment.orchestrator.tick()
+        view = bot.workflows.loop()
+        assert (view.auto_train, view.auto_rollout) == (False, True)
+        assert "switched off" in view.waiting_for
+        assert bot.workflows.switch("auto_train", None).auto_train is True
+        with pytest.raises(InvalidInput):
+            bot.workflows.switch("auto_pilot", True)  # type: ignore[arg-type]
 
 
 def test_health_is_each_services_own_and_readiness_names_who_is_in_the_way(deployment: Deployment) -> None:

@@ -27,6 +27,7 @@ VALUES: dict[str, Any] = {
     "task_id": "t1",
     "rollout_id": "r1",
     "workflow_id": "w1",
+    "on": False,
     "action": "pause",
     "channel": "@x",
     "draft": PostDraft(text="x"),

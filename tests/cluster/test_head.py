@@ -20,7 +20,7 @@ from cluster.head import Capacity
 from cluster.processes import MARK, Identity
 from cluster.state import HeadState
 from core.errors import Broken, Refused, StorageBroken
-from core.settings import RolloutDefaults, Settings
+from core.settings import LoopSettings, RolloutDefaults, Settings, SloSettings
 
 
 @pytest.fixture
@@ -90,6 +90,18 @@ def test_a_taken_http_port_is_refused_in_one_line(settings: Settings, squatter: 
 
 
 # ---------------------------------------------------------------- directory and environment
+
+
+def test_groups_of_settings_reach_the_head_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = Settings(
+        home=tmp_path,
+        loop=LoopSettings(trainings_a_week=3, schedule_days=2.5),
+        slo=SloSettings(latency_ms=70.0),
+        rollout=RolloutDefaults(steps=(0.2, 1.0), webhook=SecretStr("https://a.example/x")),
+    )
+    for name, value in environment.of_settings(given).items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == given
 
 
 def test_a_home_with_a_long_path_gets_a_short_directory_for_sockets(tmp_path: Path) -> None:

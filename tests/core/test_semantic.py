@@ -93,3 +93,11 @@ def test_a_text_that_is_no_number_is_not_guessed_at() -> None:
     for text in ("", "1.2", "v1.2.3", "1.2.3-rc"):
         with pytest.raises(StorageBroken, match="db upgrade"):
             Semantic.parse(text)
+
+
+def test_a_corrector_on_the_same_network_is_a_patch_and_a_new_head_is_not() -> None:
+    switched_off = {"ewc": 0.0, "head_only": False, "corrector": {"outcomes": 9}}
+    assert str(number(new(1, "online", PARAMS | switched_off), [FIRST])) == "1.0.1"
+    assert str(number(new(1, "transfer", PARAMS | {"head_only": True}), [FIRST])) == "1.1.0"
+    second = stored(2, "1.0.1", new(1, "incremental", WARM_PARAMS))
+    assert str(number(new(2, "online", PARAMS | switched_off), [FIRST, second])) == "1.0.2"

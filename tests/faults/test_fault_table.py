@@ -295,8 +295,8 @@ def test_label_never_twice_after_the_decision_or_of_an_unknown_id(
     explained = controller.explain(started.id)
     assert explained.late_labels == 3 * CHANNELS + 2 * CHANNELS
     assert controller.status(started.id).phase == Phase.ROLLED_BACK
-    with pytest.raises(NotFound):
-        Feedback(sqlite_database, clock).submit((FeedbackItem("unknown", "correction", 5.0, "k", "views_24h"),))
+    (ack,) = Feedback(sqlite_database, clock).submit((FeedbackItem("unknown", "correction", 5.0, "k", "views_24h"),))
+    assert (ack.status, ack.id) == ("unknown", None)
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR, 8 * HOUR])

@@ -292,6 +292,9 @@ def test_a_training_is_queued_under_the_callers_key(office: Office) -> None:
     assert (answer.json()["key"], answer.json()["request"]["strategy"]) == ("k", "tuned")
     assert office.client.post("/v1/tasks", json={"kind": "guess"}).json()["field"] == "kind"
     assert office.client.get("/v1/tasks/t9").status_code == 404
+    office.there("learning").answers["tasks"] = ()
+    assert office.client.get("/v1/tasks", params={"state": "queued", "limit": 5}).json() == []
+    assert office.client.get("/v1/tasks", params={"state": "lost"}).status_code == 422
     assert office.client.post("/v1/tasks/t1/cancel").status_code == 409
 
 
@@ -306,6 +309,47 @@ def test_feedback_is_stored_once_under_the_headers_key(office: Office) -> None:
     assert office.client.post("/v1/feedback", json={"items": []}).json()["field"] == "items"
     bad = {"prediction_id": prediction.id, "kind": "rating", "value": 9}
     assert office.client.post("/v1/feedback", json={"items": [bad]}).status_code == 422
+
+
+def test_each_item_of_a_batch_is_answered_by_itself(office: Office) -> None:
+    bench = Bench(office.world)
+    bench.serve(office.world.split())
+    prediction = bench.one()
+    bench.recorder.close()
+    good = [{"prediction_id": prediction.id, "kind": "rating", "value": 1, "key": f"k{i}"} for i in range(60)]
+    bad = [{**good[0], "key": "b", "value": 9}, {**good[0], "key": "u", "prediction_id": "nobody"}]
+    answer = office.client.post("/v1/feedback", json={"items": [bad[0], *good, bad[1]]})
+    assert answer.status_code == 200
+    acks = answer.json()
+    assert [ack["status"] for ack in acks] == ["invalid", *["accepted"] * 60, "unknown"]
+    assert len({ack["id"] for ack in acks[1:-1]}) == 60
+    assert (acks[0]["id"], acks[0]["problem"]["field"], acks[-1]["problem"]["status"]) == (None, "value", 404)
+    summary = office.client.get("/v1/feedback/summary").json()
+    assert summary["by_status"] == {"accepted": 60, "invalid": 1, "unknown": 1}
+    assert [(v["version"], v["ratings"], v["mean_rating"]) for v in summary["versions"]] == [(1, {"1": 60}, 1.0)]
+
+
+def test_a_refused_item_alone_is_an_error_of_its_kind(office: Office) -> None:
+    item = {"prediction_id": "nobody", "kind": "rating", "value": 3}
+    unknown = office.client.post("/v1/feedback", json={"items": [item]})
+    assert (unknown.status_code, unknown.json()["prediction"]) == (404, "nobody")
+    assert "problem+json" in unknown.headers["content-type"]
+    raw = '{"items": [{"prediction_id": "nobody", "kind": "rating", "value": NaN}]}'
+    nan = office.client.post("/v1/feedback", content=raw, headers={"Content-Type": "application/json"})
+    assert (nan.status_code, nan.json()["field"].split(".")[-1]) == (422, "value")
+    many = office.client.post("/v1/feedback", json={"items": [item] * 10_000})
+    assert (many.status_code, many.json()["field"]) == (422, "items")
+
+
+def test_promises_and_degradation_of_a_model(office: Office) -> None:
+    report = office.client.get("/v1/models/engagement/slo").json()
+    assert [status["name"] for status in report["events"]] == ["availability", "latency"]
+    assert (report["version"], report["alerts"]) == (None, [])
+    assert office.client.get("/v1/models/engagement/slo", params={"version": 1}).json()["version"] == 1
+    assert office.client.get("/v1/models/engagement/slo", params={"version": 0}).json()["field"] == "version"
+    where = "/v1/monitoring/engagement/1/degradation"
+    assert office.client.get(where).json() == []
+    assert office.client.get(where, params={"recent_days": 0}).json()["field"] == "recent_days"
 
 
 def test_quality_and_drift_of_a_version(office: Office) -> None:

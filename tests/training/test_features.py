@@ -239,11 +239,15 @@ def test_a_level_needs_five_posts_and_tells_their_spread() -> None:
 
 
 def test_a_row_is_quick() -> None:
-    """The predictor makes one a request: well under a millisecond on an idle core, with room for a busy machine."""
+    """The predictor makes one a request: less than counting to 50,000 takes, on any machine."""
     builder = FeatureBuilder(make_history(posts=300))
-    spent = []
+    spent, yardstick = [], []
     for i in range(100, 290):
         begin = time.process_time()
         builder.stored(i, 4)
         spent.append(time.process_time() - begin)
-    assert float(np.median(spent)) < 0.001
+        begin = time.process_time()
+        for _ in range(50_000):
+            pass
+        yardstick.append(time.process_time() - begin)
+    assert float(np.median(spent)) < float(np.median(yardstick))

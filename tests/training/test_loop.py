@@ -96,6 +96,19 @@ def test_going_on_from_a_checkpoint_ends_where_the_whole_run_ends(config: LoopCo
     np.testing.assert_array_equal(again.calibration.stretch, whole[0].calibration.stretch)
 
 
+def test_a_checkpoint_of_a_final_fit_spares_the_search_and_the_fit_before_it(config: LoopConfig, whole: Whole) -> None:
+    ended, told = whole
+    last = len(told.progress) - 1
+    broken = QuietReporter(stop_after=last)
+    with pytest.raises(TrainingStopped):
+        train_loop(dataclasses.replace(config, checkpoint_every=1), broken)
+    resumed = QuietReporter(checkpoint=broken.checkpoints[-1])
+    again = train_loop(config, resumed)
+    assert [p.epoch for p in resumed.progress] == [last + 1]
+    assert (again.judged, again.final, again.curve) == (ended.judged, ended.final, ended.curve)
+    np.testing.assert_array_equal(again.calibration.trust, ended.calibration.trust)
+
+
 def test_a_warm_start_really_starts_from_the_champion_s_weights(config: LoopConfig, whole: Whole) -> None:
     champion, _ = whole
     untouched = dataclasses.replace(config, warm=champion.final, fixed_epochs=0)

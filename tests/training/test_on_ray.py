@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from core.schemas.models import TrainingProgress
 from tests.training.audience import QuietReporter, make_history
@@ -67,6 +69,20 @@ class FileReporter:
         return None
 
 
+@dataclasses.dataclass
+class DeadlyReporter(FileReporter):
+    """Kills its own process, once, after a report."""
+
+    kill_at: int = 0
+
+    def report(self, progress: TrainingProgress, checkpoint: bytes | None) -> None:
+        super().report(progress, checkpoint)
+        mark = Path(self.path + ".killed")
+        if progress.epoch == self.kill_at and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_in_this_process_no_ray_is_started_and_the_result_is_the_loop_s_own(config: LoopConfig, tmp_path: Path) -> None:
     import ray
 
@@ -80,16 +96,44 @@ def test_in_this_process_no_ray_is_started_and_the_result_is_the_loop_s_own(conf
 
 
 @pytest.mark.ray
-def test_a_worker_process_gives_the_same_weights_and_reports(
+def test_a_killed_worker_goes_on_from_its_last_checkpoint_and_ends_with_the_same_weights(
     config: LoopConfig, tmp_path: Path, ray_session: None
 ) -> None:
+    """Its rows come through Ray Data both times; a loop in this process that nobody disturbs is the yardstick."""
     from training.train import run_loop
 
+    whole = QuietReporter()
+    undisturbed = train_loop(config, whole)
+    kill_at = len(undisturbed.curve) + 1  # the folds have ended, the first network is half fitted
+    assert len(whole.progress) > kill_at + 1
+    reporter = DeadlyReporter(str(tmp_path / "progress"), kill_at=kill_at)
+    every = dataclasses.replace(config, checkpoint_every=2)
+    result = run_loop(every, reporter, name="one", storage=tmp_path / "runs", workers=1)
+    epochs = [int(line) for line in Path(reporter.path).read_text().splitlines()]
+    assert epochs[:kill_at] == list(range(1, kill_at + 1))
+    again = epochs[kill_at]  # the last report before a death may be lost, no more
+    assert kill_at - 3 <= again <= kill_at + 1
+    assert epochs[kill_at:] == list(range(again, len(whole.progress) + 1))
+    assert result.final == undisturbed.final
+    assert result.judged == undisturbed.judged
+    assert result.curve == undisturbed.curve
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+@pytest.mark.ray
+def test_two_workers_share_every_batch(config: LoopConfig, tmp_path: Path, ray_session: None) -> None:
+    from safetensors.torch import load
+
+    from training.train import run_loop
+
+    still = dataclasses.replace(config, fixed_epochs=2, params=config.params | {"dropout": 0.0, "batch": 64})
     reporter = FileReporter(str(tmp_path / "progress"))
-    result = run_loop(config, reporter, name="one", storage=tmp_path / "runs", workers=1)
-    assert result.final == train_loop(config, QuietReporter()).final
-    assert Path(reporter.path).read_text().splitlines()[0] == "1"
-    assert not (tmp_path / "runs" / "one").exists()
+    shared = load(run_loop(still, reporter, name="two", storage=tmp_path / "runs", workers=2).final)
+    alone = load(train_loop(still, QuietReporter()).final)
+    assert Path(reporter.path).read_text().splitlines() == ["1", "2", "3", "4"]
+    # Halves of a batch have their own mean: the same steps but for which outcomes are missing.
+    for name, value in alone.items():
+        assert torch.allclose(shared[name], value, atol=0.02), name
 
 
 def test_a_worker_that_is_told_to_stop_returns_because_a_raise_would_start_it_again(
@@ -106,7 +150,7 @@ def test_a_worker_that_is_told_to_stop_returns_because_a_raise_would_start_it_ag
     monkeypatch.setattr(ray.train, "get_checkpoint", lambda: None)
     monkeypatch.setattr(train, "broadcast_from_rank_zero", lambda asked: asked)
     reporter = FileReporter(str(tmp_path / "progress"), stop_after=2)
-    outcome = train._worker({"config": config, "reporter": reporter, "local": False})
+    outcome = train._worker({"config": config, "reporter": reporter, "local": False, "shared": False})
     assert isinstance(outcome, TrainingStopped)
     assert len(Path(reporter.path).read_text().splitlines()) == 2
 

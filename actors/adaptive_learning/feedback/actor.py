@@ -14,7 +14,7 @@ from core.errors import AnalyticBotError, NotFound
 from core.history import ChannelHistory
 from core.schemas.channels import Event
 from core.schemas.health import Health
-from core.schemas.predictions import FeedbackAck, FeedbackItem, JoinReport, Outcome
+from core.schemas.predictions import FeedbackAck, FeedbackItem, FeedbackSummary, JoinReport, Outcome
 from core.store.channels import ChannelStore
 from core.store.database import Database
 from core.store.events import Outbox
@@ -49,8 +49,15 @@ class Feedback:
         self._lock = threading.Lock()
 
     def submit(self, items: tuple[FeedbackItem, ...]) -> tuple[FeedbackAck, ...]:
-        """Commit all or none. NotFound, InvalidInput (says the field), Conflict (key used for something else)."""
+        """An answer for each item, in order: stored and how it came, or refused and why; acknowledged means committed.
+
+        InvalidInput for more items than one call may have.
+        """
         return self._feedback.add(items, self._clock.now())
+
+    def summary(self) -> FeedbackSummary:
+        """Items by what became of them, the refused ones included, and what was said of each version's answers."""
+        return self._feedback.summary()
 
     def catch_up(self) -> JoinReport:
         """Join what the new readings and the new predictions settle."""
@@ -68,9 +75,15 @@ class Feedback:
         try:
             waiting = self._outbox.last() - self._outbox.offset(CONSUMER)
             ahead = len(self._ahead())
+            items = self._feedback.tally()
         except AnalyticBotError as error:
             return Health(CONSUMER, "broken", str(error), os.getpid())
-        details = {"events_waiting": waiting, "channels_ahead_of_clock": ahead, "outcomes": self._outcomes.last()}
+        details = {
+            "events_waiting": waiting,
+            "channels_ahead_of_clock": ahead,
+            "outcomes": self._outcomes.last(),
+            "items": items,
+        }
         return Health(CONSUMER, "ok", f"read the backlog: {waiting} events", os.getpid(), details)
 
     def _pass(self, page: Sequence[Event]) -> Counter[str]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
 from core.artifacts import ArtifactStore
-from core.clock import Clock
+from core.clock import Clock, SystemClock
 from core.errors import AnalyticBotError, InvalidInput, ServiceUnavailable, StorageBroken
 from core.protocols import VersioningService
 from core.schemas.health import Health
-from core.schemas.models import TrainingRequest, TrainingResult, TrainingTask
+from core.schemas.models import TaskState, TrainingRequest, TrainingResult, TrainingTask
 from core.settings import Settings
 from core.store.database import Database
 from core.store.tasks import TaskStore
@@ -23,6 +24,10 @@ log = structlog.get_logger(__name__)
 
 #: The thread looks at the queue this often even when nobody wakes it.
 _LOOK_S = 1.0
+#: Most attempts that a request may ask for.
+_ATTEMPTS = 20
+#: Kind of failure of an attempt that took longer than it may. It is not tried again: the same work takes as long.
+TIMED_OUT = "timed-out"
 
 
 class Learner:
@@ -30,7 +35,8 @@ class Learner:
 
     The queue is the database's: a learner that was killed puts the task it was at back when it starts again, and the
     version is registered under the task's id, so that a task done twice registers one version. torch and Ray's
-    libraries are imported by the working thread, when there is work.
+    libraries are imported by the working thread, when there is work. machine: the clock that waiting between attempts
+    goes by; the data's own may stand still.
     """
 
     def __init__(
@@ -43,9 +49,11 @@ class Learner:
         home: Path | None = None,
         *,
         autostart: bool = True,
+        machine: Clock | None = None,
     ) -> None:
         self._tasks = TaskStore(database)
         self._clock = clock
+        self._machine = SystemClock() if machine is None else machine
         self._artifacts = artifacts
         self._given = (database, artifacts, clock, settings, versioning, home or settings.home)
         self._wake, self._closing = threading.Event(), threading.Event()
@@ -59,6 +67,8 @@ class Learner:
         """Queue it; the same key gives the same task. What is known now is what it will learn from."""
         if not request.key or request.budget_s <= 0:
             raise InvalidInput("a training request needs a key and a budget above 0 s", field="key")
+        if request.limit_s <= 0 or not 1 <= request.attempts <= _ATTEMPTS:
+            raise InvalidInput(f"timeout_s must be above 0, attempts from 1 to {_ATTEMPTS}", field="timeout_s")
         if request.until is None:
             request = replace(request, until=self._clock.now())
         task = self._tasks.submit(request, self._clock.now())
@@ -68,6 +78,12 @@ class Learner:
     def task(self, task_id: str) -> TrainingTask:
         """State, progress and result; NotFound."""
         return self._tasks.get(task_id)
+
+    def tasks(
+        self, model: str | None = None, state: TaskState | None = None, limit: int = 100
+    ) -> tuple[TrainingTask, ...]:
+        """Newest first."""
+        return self._tasks.recent(model, state, limit)
 
     def cancel(self, task_id: str) -> TrainingTask:
         """A queued task is cancelled at once, a running one stops at its next step."""
@@ -102,7 +118,7 @@ class Learner:
                 if lost:
                     self._tasks.recover(self._clock.now())
                     lost = False
-                task = self._tasks.claim(self._clock.now())
+                task = self._tasks.claim(self._clock.now(), self._machine.now())
                 if task is not None:
                     self._do(task)
                     continue
@@ -118,17 +134,21 @@ class Learner:
         from training.loop import TrainingStopped
 
         log.info("task begins", task=task.id, kind=task.kind, strategy=task.request.strategy, attempt=task.attempt)
-        now = self._clock.now
+        now, begin = self._clock.now, time.monotonic()
         try:
             result: TrainingResult = Work(*self._given).do(task, self._closing.is_set)
         except TrainingStopped:
-            if not self._closing.is_set():
+            if self._closing.is_set():
+                return
+            limit = task.request.limit_s
+            if time.monotonic() - begin >= limit:
+                self._tasks.fail(task.id, task.attempt, f"timed out after {limit:g} s", now(), TIMED_OUT)
+            else:
                 self._tasks.cancelled(task.id, task.attempt, now())
-            return
         except (ServiceUnavailable, StorageBroken) as error:
-            self._tasks.retry(task.id, task.attempt, str(error), now())
+            self._tasks.retry(task.id, task.attempt, str(error), now(), reason=error.code, machine=self._machine.now())
         except AnalyticBotError as error:
-            self._tasks.fail(task.id, task.attempt, str(error), now())
+            self._tasks.fail(task.id, task.attempt, str(error), now(), error.code)
         except Exception as error:
             # The thread must live on: a bug in one task is that task's failure, with its whole trace in the log.
             log.exception("task failed", task=task.id)

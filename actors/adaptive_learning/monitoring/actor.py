@@ -4,69 +4,88 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from itertools import chain
 
-from actors.adaptive_learning.monitoring import quality, requests
+from actors.adaptive_learning.monitoring import inputs, quality, requests, segments, slo
 from actors.adaptive_learning.monitoring.degradation import Sample, compare
-from core.clock import DAY, Clock
+from actors.adaptive_learning.monitoring.summary import HOURS, summarised
+from core.clock import DAY, HOUR, Clock
 from core.errors import AnalyticBotError, InvalidInput
 from core.schemas.health import Health
-from core.schemas.monitoring import Degradation, VersionMetrics
+from core.schemas.monitoring import BoundStatus, Degradation, SloReport, SloStatus, VersionMetrics
+from core.settings import SloSettings
+from core.sketch import LatencySketch
 from core.store.cursors import Cursors
 from core.store.database import Database
-from core.store.metrics_store import MetricStore, Point, Sum
+from core.store.metrics_store import MetricStore, Place, Point, Sum
 from core.store.outcomes import OutcomeStore
 
 ATTEMPTS, OUTCOMES = "monitoring:attempts", "monitoring:outcomes"
 PAGE = 5000
 #: Rise of the mean error, as a share of itself, that does not matter.
 MARGIN = 0.10
+#: Rises of a share of requests that do not matter, however small it was.
+FLOORS = {"error_rate": 0.005, "slow_rate": 0.01, "missing_rate": 0.02}
 _SUMS = (quality.ABS, quality.SQUARE, quality.COVERED)
 
 
 class Monitoring:
-    """Reads new rows of the prediction log and new outcomes when asked, and adds them to sums in time buckets.
+    """Reads new rows of the prediction log and new outcomes when asked, and adds them to what it keeps by time bucket.
 
-    Sums and cursors are committed together; a cursor that somebody else moved meanwhile makes the page be read again.
-    Nothing is kept in memory.
+    Sums, sketches and cursors are committed together; a cursor that somebody else moved meanwhile makes the page be
+    read again. Nothing is kept in memory.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, promised: SloSettings | None = None) -> None:
         self._database = database
         self._clock = clock
         self._points = MetricStore(database)
         self._outcomes = OutcomeStore(database)
         self._cursors = Cursors(database)
         self._lock = threading.Lock()
+        self._promised = promised or SloSettings()
 
     def summary(self, model: str, version: int) -> VersionMetrics:
-        """Requests, errors, latency (within 2.5 %) and quality of a version since it began to answer.
+        """Requests, errors, latency (within 1 %), missing inputs and quality of a version since it began to answer.
 
         A version that never answered has zeros and no figures.
         """
         self.catch_up()
-        totals = self._points.totals(model, version)
-        return VersionMetrics(
-            model=model,
-            version=version,
-            requests=requests.count(totals, requests.REQUESTS),
-            errors=requests.count(totals, requests.ERRORS),
-            latency_ms_p50=requests.latency_quantile(totals, 0.5),
-            latency_ms_p95=requests.latency_quantile(totals, 0.95),
-            matured=requests.count(totals, quality.MATURED),
-            quality=quality.quality_of(totals),
-        )
+        now = self._clock.now()
+        since = now // HOUR * HOUR - (HOURS - 1) * HOUR
+        counted = (requests.REQUESTS, requests.ERRORS)
+        recent = self._points.buckets(model, version, counted, since, segments.ALL)
+        totals, sketches = self._points.totals(model, version), self._points.sketches(model, version)
+        return summarised(model, version, totals, sketches, recent, now)
 
     def degradation(self, model: str, version: int, recent_days: int = 7) -> tuple[Degradation, ...]:
-        """Mean |log error| and coverage of the recent days against all days before, by target and known age.
+        """Errors, coverage, failures, slow answers and missing inputs of the recent days against all days before.
 
-        Slices with too few outcomes on either side say so. InvalidInput unless recent_days is 1 or more.
+        Each in its own direction, with a severity where it got worse; mean |log error| and coverage by target and known
+        age. Where there is too little on either side, that is said. InvalidInput unless recent_days is 1 or more.
         """
         if recent_days < 1:
             raise InvalidInput(f"recent_days must be 1 or more, not {recent_days}", field="recent_days")
         self.catch_up()
         since = (self._clock.now() // DAY - recent_days + 1) * DAY
+        return (*self._outcomes_worse(model, version, since), *self._requests_worse(model, version, since))
+
+    def slo(self, model: str, version: int | None = None) -> SloReport:
+        """Objectives, what is left of their error budgets, and alerts; what has too few events says so.
+
+        version None: as askers met the model, whichever version answered; a request that a canary failed and the stable
+        version answered was answered. A version's own: what it failed, whoever helped out.
+        """
+        self.catch_up()
+        now = self._clock.now()
+        events, outcomes = self._events(model, version, now), self._bounds(model, version, now)
+        return SloReport(
+            model, version, now, self._promised.period_days, events, outcomes, slo.alerts(events, outcomes)
+        )
+
+    def _outcomes_worse(self, model: str, version: int, since: int) -> list[Degradation]:
         series = {metric: self._points.series(model, version, metric) for metric in _SUMS}
         found: list[Degradation] = []
         for segment in series[quality.ABS]:
@@ -75,11 +94,60 @@ class Monitoring:
                 Sample.of_sums(values.n, values.total, squares.total)
                 for values, squares in zip(halves[quality.ABS], halves[quality.SQUARE], strict=True)
             ]
-            # A hit is 0 or 1, so its square is itself.
-            hits = [Sample.of_sums(values.n, values.total, values.total) for values in halves[quality.COVERED]]
             found.append(compare("mae_log", segment, errors[0], errors[1], MARGIN))
+            hits = [_shares(values) for values in halves[quality.COVERED]]
             found.append(compare("coverage", segment, hits[0], hits[1], MARGIN))
-        return tuple(found)
+        return found
+
+    def _requests_worse(self, model: str, version: int, since: int) -> list[Degradation]:
+        asked = self._points.series(model, version, requests.REQUESTS).get(segments.ALL, {})
+        failed = self._points.series(model, version, requests.ERRORS).get(segments.ALL, {})
+        rates = [("error_rate", segments.ALL, _failing(asked, failed))] if asked else []
+        slow = self._points.series(model, version, requests.SLOW).get(self._slow)
+        rates += [("slow_rate", segments.ALL, slow)] if slow else []
+        missing = self._points.series(model, version, inputs.MISSING)
+        rates += [("missing_rate", name, of) for name, of in missing.items() if any(s.total for s in of.values())]
+        found = []
+        for metric, segment, buckets in rates:
+            before, now = (_shares(half) for half in _halves(buckets, since))
+            found.append(compare(metric, segment, before, now, MARGIN, FLOORS[metric]))
+        return found
+
+    def _events(self, model: str, version: int | None, now: int) -> tuple[SloStatus, ...]:
+        promised = self._promised
+        period_s = promised.period_days * DAY
+        since = now - max(period_s, slo.WINDOWS[-1].long_s) - requests.STEP
+        if version is None:
+            served = self._points.buckets(model, None, (requests.UNSERVED,), since, segments.ALL)[requests.UNSERVED]
+        else:
+            counted = (requests.REQUESTS, requests.ERRORS)
+            parts = self._points.buckets(model, version, counted, since, segments.ALL)
+            served = _failing(parts[requests.REQUESTS], parts[requests.ERRORS])
+        timed = (requests.SLOW, requests.SLOW_RESCUED) if version is None else (requests.SLOW,)
+        slow = _added(self._points.buckets(model, version, timed, since, self._slow).values())
+        rest = {"period_s": period_s, "least": promised.least}
+        answered, fast = "the request got an answer", f"the answer took at most {promised.latency_ms:g} ms"
+        return (
+            slo.judge_events("availability", answered, served, promised.availability, now, **rest),
+            slo.judge_events("latency", fast, slow, promised.latency, now, **rest),
+        )
+
+    def _bounds(self, model: str, version: int | None, now: int) -> tuple[BoundStatus, ...]:
+        promised = self._promised
+        since = (now // DAY - slo.LONG_DAYS) * DAY
+        days = self._points.buckets(model, version, _SUMS, since)
+        hits = slo.day_samples(days[quality.COVERED], days[quality.COVERED], now)
+        errors = slo.day_samples(days[quality.ABS], days[quality.SQUARE], now)
+        inside, far = "share of outcomes inside the 80 % interval", "mean |log(measured) - log(predicted median)|"
+        coverage = (promised.coverage_low, promised.coverage_high)
+        return (
+            slo.judge_bounds("coverage", inside, hits, coverage, promised.least),
+            slo.judge_bounds("error", far, errors, (None, promised.error), promised.least),
+        )
+
+    @property
+    def _slow(self) -> str:
+        return requests.slow_segment(self._promised.latency_ms)
 
     def catch_up(self) -> int:
         """Count the rows written since the last time; returns how many."""
@@ -99,18 +167,27 @@ class Monitoring:
         begun = self._cursors.at(ATTEMPTS)
         rows = self._points.attempts(begun, PAGE)
         if rows:
-            canary_of = cache(self._points.canary_of)
-            self._commit(ATTEMPTS, begun, rows[-1].seq, requests.sums_of(rows, canary_of))
+            canary_of, inputs_of = cache(self._points.canary_of), cache(self._points.inputs_of)
+            sums = requests.sums_of(rows, canary_of, self._promised.latency_ms)
+            parts = chain(sums, inputs.sums_of(rows, inputs_of))
+            self._commit(ATTEMPTS, begun, rows[-1].seq, parts, requests.sketches_of(rows))
         return len(rows)
 
     def _joined(self) -> int:
         begun = self._cursors.at(OUTCOMES)
         rows, last = self._outcomes.after(begun, PAGE)
         if rows:
-            self._commit(OUTCOMES, begun, last, quality.sums_of(rows))
+            self._commit(OUTCOMES, begun, last, quality.sums_of(rows), {})
         return len(rows)
 
-    def _commit(self, cursor: str, begun: int, last: int, parts: Iterable[tuple[Point, Sum]]) -> None:
+    def _commit(
+        self,
+        cursor: str,
+        begun: int,
+        last: int,
+        parts: Iterable[tuple[Point, Sum]],
+        sketches: Mapping[Place, LatencySketch],
+    ) -> None:
         sums: dict[Point, Sum] = {}
         for point, part in parts:
             before = sums.get(point, Sum(0, 0.0))
@@ -118,6 +195,7 @@ class Monitoring:
         with self._database.write() as connection:
             if self._cursors.take(connection, cursor) == begun:  # else the rows were counted by somebody else
                 self._points.add(connection, sums)
+                self._points.add_sketches(connection, sketches)
                 self._cursors.move(connection, cursor, last)
 
 
@@ -128,7 +206,25 @@ def _all(page: Callable[[], int]) -> int:
     return rows
 
 
-def _halves(buckets: dict[int, Sum], since: int) -> tuple[Sum, Sum]:
+def _shares(part: Sum) -> Sample:
+    """Of events that are 0 or 1, whose squares are themselves."""
+    return Sample.of_sums(part.n, part.total, part.total)
+
+
+def _failing(asked: Mapping[int, Sum], failed: Mapping[int, Sum]) -> dict[int, Sum]:
+    return {at: Sum(part.n, float(failed[at].n if at in failed else 0)) for at, part in asked.items()}
+
+
+def _added(parts: Iterable[Mapping[int, Sum]]) -> dict[int, Sum]:
+    found: dict[int, Sum] = {}
+    for buckets in parts:
+        for at, part in buckets.items():
+            before = found.get(at, Sum(0, 0.0))
+            found[at] = Sum(before.n + part.n, before.total + part.total)
+    return found
+
+
+def _halves(buckets: Mapping[int, Sum], since: int) -> tuple[Sum, Sum]:
     def of(chosen: list[Sum]) -> Sum:
         return Sum(sum(s.n for s in chosen), sum(s.total for s in chosen))
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from actors.adaptive_learning.monitoring import segments
 from core.clock import DAY
 from core.schemas.monitoring import SliceQuality
 from core.store.metrics_store import Point, Sum
 from core.store.outcomes import JoinedOutcome
 
 ABS, SQUARE, SIGNED, COVERED, MATURED = "abs_log", "abs_log_squared", "log", "covered", "matured"
+#: The same by arm and size band, over all targets and ages.
+PART_ABS, PART_COVERED = "abs_log_part", "covered_part"
 
 
 def slice_name(target: str, known_age_h: int) -> str:
@@ -36,6 +39,9 @@ def sums_of(outcomes: Iterable[JoinedOutcome]) -> Iterator[tuple[Point, Sum]]:
         segment = slice_name(outcome.target, outcome.known_age_h)
         for metric, value in ((ABS, abs(error)), (SQUARE, error * error), (SIGNED, error), (COVERED, float(inside))):
             yield Point(outcome.model, outcome.version, segment, metric, day), Sum(1, value)
+        for part in segments.of_outcome(outcome.arm, outcome.usual):
+            yield Point(outcome.model, outcome.version, part, PART_ABS, day), Sum(1, abs(error))
+            yield Point(outcome.model, outcome.version, part, PART_COVERED, day), Sum(1, float(inside))
 
 
 def quality_of(totals: Mapping[tuple[str, str], Sum]) -> tuple[SliceQuality, ...]:

@@ -1,60 +1,82 @@
-"""Requests, failures and latency of versions as sums; quantiles from a histogram with a stated error."""
+"""Requests, failures and latency of versions as sums and sketches by time and segment."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import product
 
-from core.clock import DAY, HOUR
-from core.store.metrics_store import Attempt, Point, Sum
+from actors.adaptive_learning.monitoring import segments
+from core.clock import DAY
+from core.sketch import LatencySketch
+from core.store.metrics_store import Attempt, Place, Point, Sum
 
-REQUESTS, ERRORS, LATENCY = "requests", "errors", "latency"
-#: Width of a latency bin: a quantile is off by at most half of it, 2.5 %.
-GROWTH = 1.05
-_FASTEST_MS = 0.01
+REQUESTS, ERRORS = "requests", "errors"
+#: As the asker met it: one for each request, total 1 where it got no answer.
+UNSERVED = "unserved"
+#: One for each answer, total 1 where it took longer than the objective.
+SLOW = "slow"
+#: The same for answers that another version gave first a try: their time is a request's, not a version's.
+SLOW_RESCUED = "slow_rescued"
+#: Seconds of a bucket of what objectives are judged by.
+STEP = 300
 
 CanaryOf = Callable[[str, int, int], int | None]
 
 
-def sums_of(attempts: Iterable[Attempt], canary_of: CanaryOf) -> Iterator[tuple[Point, Sum]]:
-    """What rows of the prediction log add to the stored sums, in hourly (latency: daily) buckets.
+def sums_of(attempts: Iterable[Attempt], canary_of: CanaryOf, slow_ms: float) -> Iterator[tuple[Point, Sum]]:
+    """What rows of the prediction log add to the stored sums: 5-minute buckets over all, daily ones of a segment.
 
     A rescued row is a request and a failure of the version on trial (`canary_of(model, epoch, stable)`), and a
     request of the version that helped out, unless that failed too: it then has a row of its own.
     """
     for attempt in attempts:
-        hour = attempt.at // HOUR * HOUR
         if attempt.arm == "rescued":
             canary = canary_of(attempt.model, attempt.epoch, attempt.version)
             if canary is not None:
-                yield Point(attempt.model, canary, "", REQUESTS, hour), Sum(1, 1.0)
-                yield Point(attempt.model, canary, "", ERRORS, hour), Sum(1, 1.0)
+                yield from _counted(attempt, canary, "canary", failed=True)
             if not attempt.answered:
                 continue
-        yield Point(attempt.model, attempt.version, "", REQUESTS, hour), Sum(1, 1.0)
-        if not attempt.answered:
-            yield Point(attempt.model, attempt.version, "", ERRORS, hour), Sum(1, 1.0)
-        elif attempt.arm != "rescued":  # whose time is mostly the failed attempt's
-            bin_ = Point(attempt.model, attempt.version, _bin(attempt.latency_ms), LATENCY, attempt.at // DAY * DAY)
-            yield bin_, Sum(1, attempt.latency_ms)
+        yield from _counted(attempt, attempt.version, attempt.arm, failed=not attempt.answered)
+        bucket = attempt.at // STEP * STEP
+        unserved = Point(attempt.model, attempt.version, segments.ALL, UNSERVED, bucket)
+        yield unserved, Sum(1, float(not attempt.answered))
+        if attempt.answered:
+            metric = SLOW_RESCUED if attempt.arm == "rescued" else SLOW
+            point = Point(attempt.model, attempt.version, slow_segment(slow_ms), metric, bucket)
+            yield point, Sum(1, float(attempt.latency_ms > slow_ms))
 
 
-def count(totals: Mapping[tuple[str, str], Sum], metric: str) -> int:
-    """Observations of a metric that has no segments."""
-    return totals[("", metric)].n if ("", metric) in totals else 0
+def sketches_of(attempts: Iterable[Attempt]) -> dict[Place, LatencySketch]:
+    """Latencies of answers, in daily buckets.
+
+    A rescued answer is left out: most of its time is the failed attempt's.
+    """
+    found: dict[Place, LatencySketch] = {}
+    for attempt in attempts:
+        if not attempt.answered or attempt.arm == "rescued":
+            continue
+        parts = segments.of_request(attempt.arm, attempt.usual, attempt.known_age_h)
+        for segment in (segments.ALL, *parts):
+            place = Place(attempt.model, attempt.version, segment, attempt.at // DAY * DAY)
+            found.setdefault(place, LatencySketch()).add(attempt.latency_ms)
+    return found
 
 
-def latency_quantile(totals: Mapping[tuple[str, str], Sum], share: float) -> float | None:
-    """Milliseconds that a share of the answers stayed below, within 2.5 %; None without answers."""
-    bins = sorted((int(segment), found.n) for (segment, metric), found in totals.items() if metric == LATENCY)
-    wanted = share * sum(n for _, n in bins)
-    seen = 0
-    for place, n in bins:
-        seen += n
-        if seen >= wanted:
-            return _FASTEST_MS * math.pow(GROWTH, place + 0.5)
-    return None
+def slow_segment(slow_ms: float) -> str:
+    """Where answers slower than an objective are counted: another objective begins to count anew."""
+    return f"{slow_ms:g}ms"
 
 
-def _bin(latency_ms: float) -> str:
-    return str(math.floor(math.log(max(latency_ms, _FASTEST_MS) / _FASTEST_MS) / math.log(GROWTH)))
+def count(totals: Mapping[tuple[str, str], Sum], metric: str, segment: str = segments.ALL) -> int:
+    """Observations of a metric."""
+    return totals[segment, metric].n if (segment, metric) in totals else 0
+
+
+def _counted(attempt: Attempt, version: int, arm: str, *, failed: bool) -> Iterator[tuple[Point, Sum]]:
+    of_row = "canary" if arm == "canary" else attempt.arm
+    parts = segments.of_request(of_row, attempt.usual, attempt.known_age_h)
+    for segment, width in ((segments.ALL, STEP), *product(parts, (DAY,))):
+        at = attempt.at // width * width
+        yield Point(attempt.model, version, segment, REQUESTS, at), Sum(1, 1.0)
+        if failed:
+            yield Point(attempt.model, version, segment, ERRORS, at), Sum(1, 1.0)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import structlog
 
@@ -15,9 +15,9 @@ from actors.adaptive_learning.deployment.controller import Controller
 from actors.adaptive_learning.deployment.notices import Notices
 from actors.adaptive_learning.orchestrator import holds
 from actors.adaptive_learning.orchestrator.steps import Steps, Waiting
-from actors.adaptive_learning.orchestrator.triggers import decide
+from actors.adaptive_learning.orchestrator.triggers import BUDGET_S, decide
 from core.clock import HOUR, Clock
-from core.errors import AnalyticBotError, InsufficientData, InvalidInput, NoData, ServiceUnavailable
+from core.errors import AnalyticBotError, InsufficientData, InvalidInput, NoData, Refused, ServiceUnavailable
 from core.protocols import (
     AnomalyService,
     DriftService,
@@ -41,7 +41,7 @@ from core.schemas.rollouts import (
     TrafficFigures,
     WhenBusy,
 )
-from core.schemas.workflows import ENDED, LoopStatus, Step, Trigger, Workflow
+from core.schemas.workflows import ENDED, LoopStatus, LoopView, Step, Switch, Trigger, Workflow
 from core.settings import Settings
 from core.store.channels import ChannelStore
 from core.store.database import Database
@@ -83,6 +83,8 @@ class Orchestrator:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._referenced: int | None = None
+        self._compared: tuple[int, int] | None = None  # champion whose inputs were compared last, and when
+        self._waiting_for = "its first tick"
         if self.autostart:
             # A roll-out is watched by a thread of its own: a consumer that hangs must not delay a way back or a lease;
             # nor may somebody who is slow to take a notice.
@@ -107,6 +109,7 @@ class Orchestrator:
                 waiting = self._watch(model, notes)
                 workflow = self._store.latest(model)
             champion = self.versioning.resolve(model, "champion")
+            self._waiting_for = waiting
             return LoopStatus(
                 model=model,
                 champion=None if champion is None else champion.version,
@@ -130,6 +133,8 @@ class Orchestrator:
                 turn()
             except AnalyticBotError as error:
                 log.warning("tick_failed", error=str(error), code=error.code)
+            except Exception:
+                log.exception("tick_failed")  # a bug in one turn must not end all turns: a roll-out would be alone
             if self._stop.wait(self.settings.tick_s):
                 return
 
@@ -176,11 +181,14 @@ class Orchestrator:
         champion = self.versioning.resolve(model, "champion")
         if champion is None:
             return "a first version: start a workflow with trigger 'bootstrap'"
-        if not self.settings.auto_train:
+        if not self._is_on(model, "auto_train"):
             return "someone: automatic training is switched off"
         labels = self._store.labelled_posts_since(model, champion.lineage.data_until)
+        now = self.clock.now()
         decision = decide(
-            now=self.clock.now(),
+            now=now,
+            rules=self.settings.loop,
+            spent=self._store.spent_since(model, now - BUDGET_S),
             champion=champion,
             new_labels=labels,
             drift=self._attempt(notes, "drift", lambda: self._drift(champion)),
@@ -191,8 +199,12 @@ class Orchestrator:
         if decision.trigger is not None:
             # One workflow for one state of affairs: a restart in the middle does not begin a second one.
             key = f"{decision.trigger}:v{champion.version}:{self._last_id(model)}"
-            self._store.begin(model, decision.trigger, key, Step.DIAGNOSE, decision.reason, {}, self.clock.now())
+            self._store.begin(model, decision.trigger, key, Step.DIAGNOSE, decision.reason, {}, now)
         return decision.reason
+
+    def _is_on(self, model: str, name: Switch) -> bool:
+        by_setting = {"auto_train": self.settings.auto_train, "auto_rollout": self.settings.auto_rollout}
+        return self._store.switches(model).get(name, by_setting[name])
 
     def _mind_world(self, champion: ModelVersion, rollout: RolloutStatus | None) -> None:
         """A champion has its own reference, however it came there; a world that moves holds a roll-out."""
@@ -201,7 +213,9 @@ class Orchestrator:
             self._referenced = champion.version
         if rollout is None:
             return
-        report, earlier = self._drift(champion), self.drift.latest(champion.model, champion.version, rollout.started_at)
+        report = self._drift(champion)
+        # The report that a workflow began with may be of the very second in which its roll-out started.
+        earlier = self.drift.latest(champion.model, champion.version, rollout.started_at + 1)
         findings, channels = self.anomaly.findings(None, rollout.started_at), len(self._channels.channels())
         for reason in holds.reasons(rollout, report, earlier, findings, channels):
             self.controller.drifted(champion.model, reason)
@@ -214,12 +228,17 @@ class Orchestrator:
         """The latest report, made anew when it is older than half a day of the data's time."""
         now = self.clock.now()
         latest = self.drift.latest(champion.model, champion.version)
-        if latest is not None and now - latest.at < DRIFT_CHECK_S:
+        # A comparison that found nothing new leaves the older report: it must not be made again in every tick.
+        version, at = self._compared or (0, 0)
+        compared = max(latest.at, at if version == champion.version else 0) if latest is not None else None
+        if compared is not None and now - compared < DRIFT_CHECK_S:
             return latest
         try:
-            return self.drift.check(champion.model, champion.version)
+            report = self.drift.check(champion.model, champion.version)
         except InsufficientData:
             return latest
+        self._compared = (champion.version, now)
+        return report
 
     def _steps(self) -> Steps:
         return Steps(
@@ -232,6 +251,7 @@ class Orchestrator:
             learning=self.learning,
             anomaly=self.anomaly,
             controller=self.controller,
+            auto_rollout=partial(self._is_on, name="auto_rollout"),
         )
 
     # ------------------------------------------------------------ asked from outside
@@ -244,6 +264,8 @@ class Orchestrator:
         unknown = sorted(set(given) - _OPTIONS)
         if unknown:
             raise InvalidInput(f"unknown option {unknown[0]!r}; known: {', '.join(sorted(_OPTIONS))}", field=unknown[0])
+        if given.get("strategy") == "bandit":
+            raise InvalidInput("the bandit makes no version to roll out: train it as a task", field="strategy")
         if not self._channels.channels():
             raise NoData("there is no channel to learn from: import data first")
         data = {name: value for name, value in given.items() if name not in ("strategy", "rollout")}
@@ -260,6 +282,38 @@ class Orchestrator:
     def workflows(self, model: str) -> tuple[Workflow, ...]:
         """Newest first, without histories."""
         return self._store.all(model)
+
+    def cancel_workflow(self, workflow_id: str, reason: str) -> Workflow:
+        """End a workflow and what it has under way: its training stops, its roll-out goes back to the stable version.
+
+        NotFound; Refused when it has ended, or its roll-out cannot be taken back any more.
+        """
+        with self._lock:
+            workflow = self._store.get(workflow_id)
+            if workflow.step in ENDED:
+                raise Refused(f"workflow {workflow_id} has ended ({workflow.step})", workflow=workflow_id)
+            self._steps().withdraw(workflow, reason)
+            return self._store.move(workflow, Step.STOPPED, f"cancelled: {reason}", {}, self.clock.now())
+
+    def loop(self, model: str) -> LoopView:
+        """What the loop may do by itself, and what it waits for."""
+        now, rules = self.clock.now(), self.settings.loop
+        return LoopView(
+            model=model,
+            auto_train=self._is_on(model, "auto_train"),
+            auto_rollout=self._is_on(model, "auto_rollout"),
+            spent=self._store.spent_since(model, now - BUDGET_S),
+            trainings_a_week=rules.trainings_a_week,
+            training_s_a_week=rules.training_s_a_week,
+            waiting_for=self._waiting_for,
+        )
+
+    def switch(self, model: str, name: Switch, on: bool | None) -> LoopView:
+        """Let the loop do something by itself, or not; None leaves it to the settings. Lasts over restarts."""
+        if name not in get_args(Switch):
+            raise InvalidInput(f"there is no switch {name!r}: {', '.join(get_args(Switch))}", field="name")
+        self._store.switch(model, name, on, self.clock.now())
+        return self.loop(model)
 
     def plan_rollout(self, model: str, config: RolloutConfig, assumed: TrafficFigures | None = None) -> RolloutPlan:
         """How long each step will need at the traffic measured, or assumed; changes nothing."""

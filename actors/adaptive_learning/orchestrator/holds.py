@@ -1,12 +1,13 @@
 """Decides, purely, whether the world moved since a roll-out began: then only fresh pairs may speak for the version.
 
-Each cause gives one sentence, the same one whenever it is asked, so that a cause holds a roll-out once.
+Each cause gives one sentence, the same one whenever it is asked, so that a cause holds a roll-out once. A shift that
+lasts raises alarm after alarm: where the stable version's errors had moved before, as they have when a drift is why the
+version was trained, further alarms are no news.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from core.schemas.analytics import AnomalyFinding
 from core.schemas.monitoring import DriftReport
@@ -39,18 +40,16 @@ def reasons(
 ) -> tuple[str, ...]:
     """What moved since the roll-out began.
 
-    now: the champion's latest drift report; at_start: the last one made before the roll-out, whose moved inputs are
-    old news; findings: those since it began.
+    now: the champion's latest drift report; at_start: the last one made before the roll-out, whose moved inputs and
+    errors are old news; findings: those since it began.
     """
     found = []
     began = rollout.started_at
-    errors = now.residuals if now else None
-    if errors is not None and errors.last_alarm_at is not None and errors.last_alarm_at >= began:
-        found.append(f"errors of v{rollout.stable} began to move at {_day(errors.last_alarm_at)}")
+    if _alarmed_since(now, began) and not _stood(at_start):
+        found.append(f"errors of v{rollout.stable} began to move")
     if now is not None and now.at >= began:
-        fresh = sorted(_moved(now) - (_moved(at_start) if at_start else set()))
-        if fresh:
-            found.append(f"inputs began to move: {', '.join(fresh[:3])}" + (" and more" if len(fresh) > 3 else ""))
+        fresh = _moved(now) - (_moved(at_start) if at_start else set())
+        found += [f"inputs began to move: {name}" for name in sorted(fresh)]
     if suspect([finding for finding in findings if finding.onset >= began], channels):
         found.append(f"strong anomalies in many of {channels} channels at once")
     return tuple(found)
@@ -60,5 +59,11 @@ def _moved(report: DriftReport) -> set[str]:
     return {feature.feature for feature in report.features if feature.rejected and feature.effect >= MOVED}
 
 
-def _day(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+def _stood(report: DriftReport | None) -> bool:
+    """Whether errors had moved, and the shift was still there."""
+    return report is not None and report.severity in ("medium", "high") and _alarmed_since(report, 0)
+
+
+def _alarmed_since(report: DriftReport | None, moment: int) -> bool:
+    errors = report.residuals if report is not None else None
+    return errors is not None and errors.last_alarm_at is not None and errors.last_alarm_at >= moment

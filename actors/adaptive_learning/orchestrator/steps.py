@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from core.clock import DAY, Clock
 from core.codec import from_plain
 from core.errors import InsufficientData
 from core.protocols import AnomalyService, DriftService, LearningService, MonitoringService, VersioningService
-from core.schemas.models import Strategy, TrainingRequest, TrainingTask
+from core.schemas.models import FROM_A_VERSION, Strategy, TrainingRequest, TrainingTask
 from core.schemas.rollouts import Phase, RolloutConfig
 from core.schemas.workflows import Step, Workflow
 from core.settings import Settings
@@ -47,6 +48,7 @@ class Steps:
     learning: LearningService
     anomaly: AnomalyService
     controller: Controller
+    auto_rollout: Callable[[str], bool]  # by model
 
     def advance(self, workflow: Workflow) -> Transition | Waiting:
         """Do the present step's work."""
@@ -65,6 +67,19 @@ class Steps:
                 return self._settle(workflow)
             case _:
                 return Waiting("nothing: it has ended")
+
+    def withdraw(self, workflow: Workflow, reason: str) -> None:
+        """Stop what a workflow has under way; Refused when its roll-out cannot be taken back any more."""
+        rollout_id = workflow.data.get("rollout")
+        if rollout_id is not None:
+            status = self.controller.status(str(rollout_id))
+            if not status.over:
+                self.controller.steer(str(rollout_id), "abort", reason)
+            return
+        if workflow.step in (Step.TUNE, Step.TRAIN):
+            # Asked for again under its key, which gives the task that is there: it may not have been noted yet.
+            request = self._tuning(workflow) if workflow.step is Step.TUNE else self._training(workflow)
+            self.learning.cancel(self.learning.submit(request).id)
 
     def _diagnose(self, workflow: Workflow) -> Transition | Waiting:
         """Ask drift and anomaly what changed; data that is suspect in most channels teaches nothing."""
@@ -100,15 +115,17 @@ class Steps:
             f"({most.target} at {most.known_age_h} h, n {most.n})"
         )
 
-    def _tune(self, workflow: Workflow) -> Transition | Waiting:
-        request = TrainingRequest(
+    def _tuning(self, workflow: Workflow) -> TrainingRequest:
+        return TrainingRequest(
             key=f"{workflow.id}:tune",
             model=workflow.model,
             kind="tune",
             until=workflow.data["until"],
             budget_s=self.settings.tune_budget_s,
         )
-        task = self.learning.submit(request)
+
+    def _tune(self, workflow: Workflow) -> Transition | Waiting:
+        task = self.learning.submit(self._tuning(workflow))
         if task.state in ("queued", "running"):
             return Waiting(_progress("tuning", task))
         data = {"tune_task": task.id}
@@ -117,18 +134,22 @@ class Steps:
         reason = f"{len(task.result.trials)} trials in {task.result.seconds:.0f} s"
         return Transition(Step.TRAIN, reason, {**data, "params": task.result.best_params})
 
-    def _train(self, workflow: Workflow) -> Transition | Waiting:
+    def _training(self, workflow: Workflow) -> TrainingRequest:
         champion = workflow.data.get("champion")
         strategy = self._strategy(workflow)
-        request = TrainingRequest(
+        return TrainingRequest(
             key=f"{workflow.id}:train:{strategy}",
             model=workflow.model,
             strategy=strategy,
             until=workflow.data["until"],
-            warm_start=champion if strategy == "incremental" else None,
+            warm_start=champion if strategy in FROM_A_VERSION else None,
             compare_with=champion,
             params=dict(workflow.data.get("params") or {}),
         )
+
+    def _train(self, workflow: Workflow) -> Transition | Waiting:
+        request = self._training(workflow)
+        strategy = request.strategy
         task = self.learning.submit(request)
         if task.state in ("queued", "running"):
             return Waiting(_progress(f"training ({strategy})", task))
@@ -154,7 +175,7 @@ class Steps:
             checked = against_champion(version.metrics)
         if checked.outcome is Validation.PASS or workflow.data.get("skip_validation"):
             return Transition(Step.ROLLOUT, checked.reason)
-        if checked.outcome is Validation.WORSE and workflow.data.get("strategy") == "incremental":
+        if checked.outcome is Validation.WORSE and workflow.data.get("strategy") in FROM_A_VERSION:
             return Transition(Step.TRAIN, f"{checked.reason}; once more from the start", {"retry": "batch"})
         return Transition(Step.STOPPED, f"v{version.version} is not put on trial: {checked.reason}")
 
@@ -170,7 +191,7 @@ class Steps:
             defaults = self.settings.rollout.config()
             config = from_plain(RolloutConfig, workflow.data["config"]) if workflow.data.get("config") else defaults
             config = replace(config, skip_validation=bool(workflow.data.get("skip_validation")))
-            approved = self.settings.auto_rollout or workflow.trigger == "manual"
+            approved = self.auto_rollout(workflow.model) or workflow.trigger == "manual"
             key = f"{workflow.id}:rollout"
             status = self.controller.start(workflow.model, version, config, key, approved=approved)
             reason = (

@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from core.clock import DAY
 from core.schemas.models import ModelVersion
 from core.schemas.monitoring import Degradation, DriftReport, ResidualDrift
-from core.schemas.workflows import ENDED, Trigger, Workflow
+from core.schemas.workflows import ENDED, Spent, Trigger, Workflow
+from core.settings import LoopSettings
 
-#: Posts with a newly known outcome before a retraining can teach anything: below, incremental fits only follow noise.
-LEAST_NEW_LABELS = 30
-#: New outcomes that are a reason by themselves: this many posts, and this share of the champion's training rows.
-ENOUGH_NEW_LABELS = 60
-ENOUGH_NEW_SHARE = 0.06
-#: Time of the data between the end of a workflow and the next one that starts by itself.
-COOL_DOWN_S = 2 * DAY
+#: What a budget is for.
+BUDGET_S = 7 * DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +25,8 @@ class Decision:
 def decide(
     *,
     now: int,
+    rules: LoopSettings,
+    spent: Spent,
     champion: ModelVersion,
     new_labels: int,
     drift: DriftReport | None,
@@ -37,14 +35,20 @@ def decide(
 ) -> Decision:
     """Drift or degradation of the errors acts; drift of the inputs only informs; enough new outcomes act by themselves.
 
-    new_labels: posts whose outcome became known after the champion's data ended. last: the latest workflow.
+    spent: on trainings in the last BUDGET_S. new_labels: posts whose outcome became known after the champion's data
+    ended. last: the latest workflow.
     """
     if last is not None and last.step in ENDED and last.trigger != "bootstrap":
-        rest = last.updated_at + COOL_DOWN_S - now
+        rest = last.updated_at + rules.cool_down_days * DAY - now
         if rest > 0:
             return Decision(None, f"cooling down for another {rest / 3600:.0f} h after the last workflow")
-    if new_labels < LEAST_NEW_LABELS:
-        return Decision(None, f"{new_labels} posts with new outcomes, {LEAST_NEW_LABELS} are the least to learn from")
+    used_up = _used_up(rules, spent)
+    if used_up:
+        return Decision(None, used_up)
+    if new_labels < rules.least_new_labels:
+        return Decision(
+            None, f"{new_labels} posts with new outcomes, {rules.least_new_labels} are the least to learn from"
+        )
     if drift is not None and drift.severity in ("medium", "high") and drift.residuals is not None:
         return Decision("drift", _moved(champion.version, drift.residuals))
     worse = [d for d in degraded if d.metric == "mae_log" and d.verdict == "worse" and d.change is not None]
@@ -55,14 +59,28 @@ def decide(
             f"|log error| of v{champion.version} rose by {most.change:.3f} [{most.low:.3f}, {most.high:.3f}] at "
             f"{most.segment} ({most.recent_n} recent outcomes, {most.before_n} before)",
         )
-    enough = max(ENOUGH_NEW_LABELS, int(ENOUGH_NEW_SHARE * champion.lineage.rows))
+    enough = max(rules.enough_new_labels, int(rules.enough_new_share * champion.lineage.rows))
     if new_labels >= enough:
         return Decision(
             "outcomes", f"{new_labels} posts with new outcomes since v{champion.version}, {enough} are enough"
         )
+    age_days = (now - champion.lineage.data_until) / DAY
+    if rules.schedule_days is not None and age_days >= rules.schedule_days:
+        return Decision(
+            "schedule", f"the data of v{champion.version} is {age_days:.1f} days old, due at {rules.schedule_days:g}"
+        )
     return Decision(
         None, f"{new_labels} of {enough} posts with new outcomes since v{champion.version}; no drift of errors"
     )
+
+
+def _used_up(rules: LoopSettings, spent: Spent) -> str:
+    """What of the week's budget is gone; empty: nothing."""
+    if spent.trainings >= rules.trainings_a_week:
+        return f"the week's budget of {rules.trainings_a_week} trainings is used up ({spent.trainings})"
+    if spent.seconds >= rules.training_s_a_week:
+        return f"the week's budget of {rules.training_s_a_week:g} s of training is used up ({spent.seconds:.0f} s)"
+    return ""
 
 
 def _moved(version: int, residuals: ResidualDrift) -> str:

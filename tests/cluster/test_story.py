@@ -49,7 +49,7 @@ class Story:
             "ANALYTICBOT_HTTP_PORT": "18400",
             "ANALYTICBOT_RAY_PORT": "18410",
             "ANALYTICBOT_DASHBOARD_PORT": "18440",
-            "ANALYTICBOT_TUNE_BUDGET_S": "6",
+            "ANALYTICBOT_TUNE_BUDGET_S": "10",
             "PYTHONUNBUFFERED": "1",
             "RAY_AUTH_MODE": "token",
         }

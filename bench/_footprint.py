@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
-from actors.adaptive_learning.deployment import judge
-from actors.adaptive_learning.deployment.judge import Book, Executions
+from actors.adaptive_learning.deployment import bookkeeping, judge
+from actors.adaptive_learning.deployment.bookkeeping import Book, Executions
 from actors.adaptive_learning.deployment.record import Record, new_record
 from bench._traces import Floats
 from core.codec import from_json, to_json
@@ -61,7 +61,7 @@ def tick_ms(segments: int, load: float, ticks: int) -> Floats:
     for tick in range(ticks):
         seen = _tick(rng, segments, load)
         begin = time.thread_time()
-        book = judge.with_counts(book, seen, _WIDE)
+        book = bookkeeping.with_counts(book, seen, _WIDE)
         judge.harm(book, _WIDE)
         spent[tick] = (time.thread_time() - begin) * 1e3
     return spent
@@ -71,10 +71,10 @@ def _fed(record: Record, seed: int, ticks: int) -> Record:
     rng = np.random.default_rng(seed)
     book = record.book
     for _ in range(ticks):
-        book = judge.with_counts(book, _tick(rng, 5, 20.0), record.config)
-        book = judge.with_pair(book, float(np.clip(rng.normal(0, 0.3), -1, 1)), record.config)
-        book = judge.with_keys(book, int(rng.poisson(9)), int(rng.poisson(1)), 0.1)
-        book = judge.with_matured(book, 3, int(rng.binomial(3, 0.9)), record.config)
+        book = bookkeeping.with_counts(book, _tick(rng, 5, 20.0), record.config)
+        book = bookkeeping.with_pair(book, float(np.clip(rng.normal(0, 0.3), -1, 1)), record.config)
+        book = bookkeeping.with_keys(book, int(rng.poisson(9)), int(rng.poisson(1)), 0.1)
+        book = bookkeeping.with_matured(book, 3, int(rng.binomial(3, 0.9)), record.config)
     return replace(record, book=book)
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from actors.adaptive_learning.deployment import judge
-from actors.adaptive_learning.deployment.judge import Book, Executions
+from actors.adaptive_learning.deployment import bookkeeping, judge
+from actors.adaptive_learning.deployment.bookkeeping import Book, Executions
 from bench._traces import Floats, Ints
 from core.schemas.predictions import KNOWN_AGES_H
 from core.schemas.rollouts import COUNTED, RolloutConfig
@@ -102,9 +102,9 @@ def judged(stable: Stream, canary: Stream, differences: list[list[float]]) -> tu
     """
     book, usual, segmented = Book(), False, False
     for tick, arrived in enumerate(differences):
-        book = judge.with_counts(book, _executions(stable, canary, tick), SEGMENTED)
+        book = bookkeeping.with_counts(book, _executions(stable, canary, tick), SEGMENTED)
         for difference in arrived:
-            book = judge.with_pair(book, difference, SEGMENTED)
+            book = bookkeeping.with_pair(book, difference, SEGMENTED)
         segmented = segmented or judge.harm(book, SEGMENTED) is not None
         usual = usual or judge.harm(book, USUAL) is not None
         if usual and segmented:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from actors.adaptive_learning.deployment.bookkeeping import Executions, Tally
 from actors.adaptive_learning.deployment.events import (
     Aliased,
     Baseline,
@@ -30,7 +31,6 @@ from actors.adaptive_learning.deployment.events import (
     Started,
     Tick,
 )
-from actors.adaptive_learning.deployment.judge import Executions, Tally
 from actors.adaptive_learning.deployment.record import Record, Stage, intended, new_record, outstanding
 from actors.adaptive_learning.deployment.session import Memory, Session
 from core.clock import ManualClock

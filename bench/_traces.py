@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-from actors.adaptive_learning.deployment.judge import scaled_difference
+from actors.adaptive_learning.deployment.bookkeeping import scaled_difference
 from core.errors import InvalidInput
 from core.schemas.rollouts import COUNTED, RolloutConfig
 

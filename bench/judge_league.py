@@ -28,8 +28,9 @@ from pathlib import Path
 
 import numpy as np
 
-from actors.adaptive_learning.deployment import judge
-from actors.adaptive_learning.deployment.judge import Book, Executions, Harm
+from actors.adaptive_learning.deployment import bookkeeping, judge
+from actors.adaptive_learning.deployment.bookkeeping import Book, Executions
+from actors.adaptive_learning.deployment.judge import Harm
 from bench import _traces
 from bench._rivals import COUNTING, LABELLING
 from bench._traces import Arm, Trace
@@ -79,9 +80,9 @@ def ours(trace: Trace, config: RolloutConfig) -> int | None:
     for tick, ((stable_n, stable_events), (canary_n, canary_events)) in enumerate(zip(stable, canary, strict=True)):
         if stable_n + canary_n:
             seen = Executions(stable_n, canary_n, stable_events, canary_events)
-            book = judge.with_counts(book, {"": seen}, config)
+            book = bookkeeping.with_counts(book, {"": seen}, config)
         for difference in pairs.get(tick, ()):
-            book = judge.with_pair(book, difference, config)
+            book = bookkeeping.with_pair(book, difference, config)
         if isinstance(judge.verdict(book, config, ()), Harm):
             return tick + 1
     return None

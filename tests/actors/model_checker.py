@@ -17,8 +17,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actors.adaptive_learning.deployment import judge
+from actors.adaptive_learning.deployment.bookkeeping import Book
 from actors.adaptive_learning.deployment.events import Event, Released, Restored, Tick
-from actors.adaptive_learning.deployment.judge import Book, Hold
+from actors.adaptive_learning.deployment.judge import Hold
 from actors.adaptive_learning.deployment.record import Record, Stage, Timers, new_record
 from actors.adaptive_learning.deployment.reducer import step
 from core.schemas.rollouts import TERMINAL, Phase, RolloutConfig, configured

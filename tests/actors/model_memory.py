@@ -15,8 +15,8 @@ from operator import attrgetter
 from typing import Any
 from unittest.mock import patch
 
-from actors.adaptive_learning.deployment import facts, judge, record, reducer, steering
-from actors.adaptive_learning.deployment.judge import Book
+from actors.adaptive_learning.deployment import bookkeeping, facts, judge, record, reducer, steering
+from actors.adaptive_learning.deployment.bookkeeping import Book
 from actors.adaptive_learning.deployment.record import Record, Timers, intended, outstanding
 from core.schemas.rollouts import RolloutConfig
 from tests.actors import model_rules, model_world
@@ -26,8 +26,9 @@ from tests.actors import model_rules, model_world
 def remembered() -> Iterator[None]:
     """The judge's answers on prepared books are worked out once; they depend on book, configuration and gates alone."""
     with ExitStack() as stack:
-        for name in _JUDGED:
-            stack.enter_context(patch.object(judge, name, _once(getattr(judge, name))))
+        for module, names in _ASKED.items():
+            for name in names:
+                stack.enter_context(patch.object(module, name, _once(getattr(module, name))))
         orders, splits = _once_a_split(outstanding), _once_a_split(intended)
         for module in (reducer, facts, steering, record, model_rules, model_world):
             stack.enter_context(patch.object(module, "outstanding", orders, create=True))
@@ -40,8 +41,10 @@ def remembered() -> Iterator[None]:
         yield
 
 
-_JUDGED = ("verdict", "short", "lines", "both_bad", "skewed", "uncovered", "harm", "safety")
-_JUDGED += ("with_counts", "with_keys", "with_pair", "with_matured", "without_keys")
+_ASKED = {
+    judge: ("verdict", "short", "lines", "both_bad", "skewed", "uncovered", "harm", "safety"),
+    bookkeeping: ("with_counts", "with_keys", "with_pair", "with_matured", "without_keys"),
+}
 _BY_ID = (RolloutConfig, dict)
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from actors.adaptive_learning.deployment import judge
+from actors.adaptive_learning.deployment import bookkeeping
+from actors.adaptive_learning.deployment.bookkeeping import Book, Executions, Recent, Tally
 from actors.adaptive_learning.deployment.events import (
     Aliased,
     AliasMoved,
@@ -33,7 +34,7 @@ from actors.adaptive_learning.deployment.events import (
     Steer,
     Tick,
 )
-from actors.adaptive_learning.deployment.judge import Book, Executions, Hold, Recent, Tally
+from actors.adaptive_learning.deployment.judge import Hold
 from actors.adaptive_learning.deployment.record import NO_DATA_S, NO_LABELS_S, Record, Stage, Timers, intended
 from core.schemas.rollouts import RolloutConfig, SplitReport
 
@@ -57,11 +58,11 @@ class Move:
 
 def books(config: RolloutConfig) -> dict[str, Book]:
     """Evidence of every kind; what speaks against the canary comes with every claim shown, to tempt the judge."""
-    errors = judge.with_counts(Book(), _CLEAN, config)
-    compared = judge.with_counts(errors, {"": Executions(0, 1000)}, config)
+    errors = bookkeeping.with_counts(Book(), _CLEAN, config)
+    compared = bookkeeping.with_counts(errors, {"": Executions(0, 1000)}, config)
     safe = compared
     for difference in (-0.1, -0.05) * 30:
-        safe = judge.with_pair(safe, difference, config)
+        safe = bookkeeping.with_pair(safe, difference, config)
     harm = replace(safe, harm_quality=(20.0,) * 6)
     return {
         "nothing": Book(),

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.adaptive_learning.deployment import betting, judge
-from actors.adaptive_learning.deployment.judge import Book, Executions, Harm, Held, Hold, Open, Safe, Tally
+from actors.adaptive_learning.deployment import betting, bookkeeping, judge
+from actors.adaptive_learning.deployment.bookkeeping import Book, Executions, Tally
+from actors.adaptive_learning.deployment.judge import Harm, Held, Hold, Open, Safe
 from core.codec import to_json
 from core.schemas.predictions import KNOWN_AGES_H
 from core.schemas.rollouts import COUNTED, GATES, RolloutConfig
@@ -27,7 +28,7 @@ def fed(book: Book, tallies: list[Tally], name: str = "errors", segment: str = "
     for tally in tallies:
         stable, canary = {name: tally.stable_errors}, {name: tally.canary_errors}
         seen = Executions(tally.stable_n, tally.canary_n, stable, canary)
-        book = judge.with_counts(book, {segment: seen}, CONFIG)
+        book = bookkeeping.with_counts(book, {segment: seen}, CONFIG)
     return book
 
 
@@ -39,7 +40,7 @@ def bet(logs: betting.Logs, canary: int, stable: int, share: float) -> betting.L
 
 def paired(book: Book, values: list[float]) -> Book:
     for value in values:
-        book = judge.with_pair(book, value, CONFIG)
+        book = bookkeeping.with_pair(book, value, CONFIG)
     return book
 
 
@@ -173,9 +174,9 @@ def test_errors_alone_do_not_open_a_gate_that_asks_for_quality() -> None:
 def test_a_difference_is_scaled_into_its_range_and_mirrored_when_the_versions_swap(
     a: float, b: float, v: float
 ) -> None:
-    d = judge.scaled_difference(v, a, b, 0.5)
+    d = bookkeeping.scaled_difference(v, a, b, 0.5)
     assert -1.0 <= d <= 1.0
-    assert judge.scaled_difference(v, b, a, 0.5) == -d
+    assert bookkeeping.scaled_difference(v, b, a, 0.5) == -d
 
 
 @given(st.lists(st.floats(-1, 1), max_size=60))
@@ -243,7 +244,7 @@ def test_few_equal_versions_are_condemned_though_every_count_is_watched_at_once(
             n = int(rng.binomial(100, 0.3))
             stable = {name: int(rng.binomial(100 - n, 0.02)) for name in COUNTED}
             canary = {name: int(rng.binomial(n, 0.02)) for name in COUNTED}
-            book = judge.with_counts(book, {"": Executions(100 - n, n, stable, canary)}, CONFIG)
+            book = bookkeeping.with_counts(book, {"": Executions(100 - n, n, stable, canary)}, CONFIG)
             if judge.harm(book, CONFIG) is not None:
                 condemned += 1
                 break
@@ -273,7 +274,7 @@ def test_a_dead_canary_is_no_shared_trouble_though_stable_fails_too() -> None:
 
 def test_nothing_executed_leaves_the_book_as_it_was() -> None:
     book = fed(Book(), [Tally(10, 1, 10, 2)])
-    assert judge.with_counts(book, {}, CONFIG) is book
+    assert bookkeeping.with_counts(book, {}, CONFIG) is book
 
 
 def test_a_ratio_is_shown_by_comparison_or_by_failures_being_rare() -> None:
@@ -310,25 +311,25 @@ def test_keys_in_the_ordered_shares_are_seldom_called_skewed_and_a_lost_half_is_
     for _ in range(400):
         book = Book()
         for canary in rng.binomial(10, 0.1, 60):
-            book = judge.with_keys(book, 10 - int(canary), int(canary), 0.1)
+            book = bookkeeping.with_keys(book, 10 - int(canary), int(canary), 0.1)
             if judge.skewed(book):
                 called += 1
                 break
     assert called / 400 <= judge.SKEW_ALPHA
-    assert judge.skewed(judge.with_keys(Book(), 385, 15, 0.1))
-    assert judge.without_keys(judge.with_keys(Book(), 385, 15, 0.1)) == Book()
+    assert judge.skewed(bookkeeping.with_keys(Book(), 385, 15, 0.1))
+    assert bookkeeping.without_keys(bookkeeping.with_keys(Book(), 385, 15, 0.1)) == Book()
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 def test_keys_say_nothing_where_all_go_to_one_side(weight: float) -> None:
-    assert judge.with_keys(Book(), 50, 50, weight) == Book()
+    assert bookkeeping.with_keys(Book(), 50, 50, weight) == Book()
 
 
 def test_outcomes_that_do_not_come_are_noticed_after_some_dozen_and_half_of_them_is_enough() -> None:
-    assert not judge.uncovered(judge.with_matured(Book(), 4, 0, CONFIG), CONFIG)
-    assert judge.uncovered(judge.with_matured(Book(), 40, 5, CONFIG), CONFIG)
-    assert not judge.uncovered(judge.with_matured(Book(), 4000, 2000, CONFIG), CONFIG)
-    told = {line.name: line for line in judge.lines(judge.with_matured(Book(), 40, 5, CONFIG), CONFIG)}
+    assert not judge.uncovered(bookkeeping.with_matured(Book(), 4, 0, CONFIG), CONFIG)
+    assert judge.uncovered(bookkeeping.with_matured(Book(), 40, 5, CONFIG), CONFIG)
+    assert not judge.uncovered(bookkeeping.with_matured(Book(), 4000, 2000, CONFIG), CONFIG)
+    told = {line.name: line for line in judge.lines(bookkeeping.with_matured(Book(), 40, 5, CONFIG), CONFIG)}
     assert told["hold:label_coverage"].estimate == pytest.approx(5 / 40)
 
 
@@ -338,14 +339,14 @@ def test_outcomes_that_do_not_come_are_noticed_after_some_dozen_and_half_of_them
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 1.0001, -1.0001])
 def test_a_difference_out_of_range_or_no_number_is_no_pair(value: float) -> None:
     book = paired(Book(), [0.1])
-    assert judge.with_pair(book, value, CONFIG) is book
+    assert bookkeeping.with_pair(book, value, CONFIG) is book
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_forecast_or_outcome_that_is_no_number_gives_no_difference(place: int) -> None:
     values = [100.0, 110.0, 120.0]
     values[place] = float("nan")
-    assert np.isnan(judge.scaled_difference(*values, 0.5))
+    assert np.isnan(bookkeeping.scaled_difference(*values, 0.5))
 
 
 def test_the_state_of_a_count_stays_within_a_kilobyte() -> None:

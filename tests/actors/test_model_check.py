@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from actors.adaptive_learning.deployment import facts, judge, reducer
+from actors.adaptive_learning.deployment.bookkeeping import Executions, Tally
 from actors.adaptive_learning.deployment.events import (
     Aliased,
     AliasMoved,
@@ -36,7 +37,7 @@ from actors.adaptive_learning.deployment.events import (
     Steer,
     Tick,
 )
-from actors.adaptive_learning.deployment.judge import Executions, Safe, Tally
+from actors.adaptive_learning.deployment.judge import Safe
 from actors.adaptive_learning.deployment.record import Record, Timers, new_record, outstanding
 from actors.adaptive_learning.deployment.reducer import step
 from core.codec import from_json, to_json

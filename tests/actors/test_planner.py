@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from actors.adaptive_learning.deployment import judge
-from actors.adaptive_learning.deployment.judge import Book, Executions
+from actors.adaptive_learning.deployment import bookkeeping, judge
+from actors.adaptive_learning.deployment.bookkeeping import Book, Executions
 from actors.adaptive_learning.deployment.planner import PASS_S, detection_s, gate_s, plan
 from core.errors import InvalidInput
 from core.schemas.rollouts import RolloutConfig, TrafficFigures
@@ -32,7 +32,7 @@ def simulated(figures: TrafficFigures, gate: str, every_s: float, canary_errors:
             seconds += every_s
             n = int(rng.poisson(figures.requests_per_s * every_s))
             seen = executions(rng, n, stable, {**stable, "errors": canary_errors})
-            book = judge.with_counts(book, {"": seen}, CONFIG)
+            book = bookkeeping.with_counts(book, {"": seen}, CONFIG)
         took.append(seconds)
     return float(np.median(took))
 
@@ -70,7 +70,7 @@ def test_the_time_planned_for_quality_is_within_a_factor_2_of_the_judge(sd: floa
     for _ in range(40):
         book = Book()
         while judge.short(book, CONFIG, ("quality",)):
-            book = judge.with_pair(book, float(np.clip(rng.normal(0, sd), -1, 1)), CONFIG)
+            book = bookkeeping.with_pair(book, float(np.clip(rng.normal(0, sd), -1, 1)), CONFIG)
         took.append(book.pairs)
     planned = gate_s("quality", TrafficFigures(1.0, 0.0, 86400.0, sd), CONFIG)  # a pair a second
     assert planned is not None

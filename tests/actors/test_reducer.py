@@ -7,7 +7,8 @@ from typing import cast
 
 import pytest
 
-from actors.adaptive_learning.deployment import judge
+from actors.adaptive_learning.deployment import bookkeeping
+from actors.adaptive_learning.deployment.bookkeeping import Executions, Tally
 from actors.adaptive_learning.deployment.events import (
     Aliased,
     AliasMoved,
@@ -36,7 +37,7 @@ from actors.adaptive_learning.deployment.events import (
     Tick,
     Warm,
 )
-from actors.adaptive_learning.deployment.judge import Executions, Hold, Tally
+from actors.adaptive_learning.deployment.judge import Hold
 from actors.adaptive_learning.deployment.record import (
     FRESH_PAIRS,
     NO_DATA_S,
@@ -235,7 +236,7 @@ def test_nothing_rolls_back_into_a_stable_version_that_is_down() -> None:
 
 def test_without_labels_the_half_is_never_left_and_the_deadline_leads_back() -> None:
     record = until(at_ten(), "canary_50")
-    record = replace(record, book=replace(record.book, safe_quality=judge.Book().safe_quality))
+    record = replace(record, book=replace(record.book, safe_quality=bookkeeping.Book().safe_quality))
     for _ in range(20):
         record = run(record, seen(record), CLEAN, Tick(10.0))
     assert name(record) == "canary_50"
@@ -441,7 +442,7 @@ def test_going_on_after_a_pause_approves_no_rise_in_advance() -> None:
 
 def test_an_approval_does_not_wait_for_evidence_to_be_unasked() -> None:
     record = run(waiting(replace(CONFIG, approvals=("rise",))), Steer("resume", "yes"))
-    record = replace(record, book=judge.Book())
+    record = replace(record, book=bookkeeping.Book())
     assert name(run(record, Tick(1.0))) == "canary_10"
 
 

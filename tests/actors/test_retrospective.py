@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from actors.adaptive_learning.deployment import audit
+from actors.adaptive_learning.deployment.bookkeeping import Executions, Tally
 from actors.adaptive_learning.deployment.events import (
     AliasMoved,
     Calendar,
@@ -20,7 +21,6 @@ from actors.adaptive_learning.deployment.events import (
     Pairs,
     Steer,
 )
-from actors.adaptive_learning.deployment.judge import Executions, Tally
 from actors.adaptive_learning.deployment.retrace import retrace
 from actors.adaptive_learning.deployment.retrospective import replay
 from bench._rollout_tape import Tape, Traffic, tape

@@ -17,17 +17,10 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import event
 
+from actors.adaptive_learning.deployment.bookkeeping import Book, Executions, Tally, scaled_difference, with_pair
 from actors.adaptive_learning.deployment.controller import Controller
 from actors.adaptive_learning.deployment.events import Counts, Cursors, Pairs
-from actors.adaptive_learning.deployment.judge import (
-    Book,
-    Executions,
-    Tally,
-    harm,
-    safety,
-    scaled_difference,
-    with_pair,
-)
+from actors.adaptive_learning.deployment.judge import harm, safety
 from actors.adaptive_learning.deployment.notices import Notices
 from actors.adaptive_learning.deployment.record import NO_DATA_S, Record, Stage, new_record
 from actors.adaptive_learning.deployment.reducer import step

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator
 
-from actors.adaptive_learning.deployment.judge import Executions, Tally
+from actors.adaptive_learning.deployment.bookkeeping import Executions, Tally
 from core.schemas.rollouts import RolloutConfig, SplitReport, TrafficSplit
 
 Action = Literal["pause", "resume", "promote", "abort"]

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import sqrt
 
+from actors.adaptive_learning.deployment.bookkeeping import Executions, Tally, known_age, scaled_difference
 from actors.adaptive_learning.deployment.events import Baseline, Counts, Cursors, Matured, Pairs
-from actors.adaptive_learning.deployment.judge import Executions, Tally, known_age, scaled_difference
 from actors.adaptive_learning.deployment.record import Record
 from core.clock import DAY, HOUR
 from core.schemas.predictions import TARGET_AGE_H

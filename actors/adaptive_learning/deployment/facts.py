@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import isfinite, nan
 
-from actors.adaptive_learning.deployment import judge
+from actors.adaptive_learning.deployment import bookkeeping, judge
 from actors.adaptive_learning.deployment.events import (
     AliasMoved,
     Baseline,
@@ -58,7 +58,7 @@ def absorbed(record: Record, event: Event) -> Record:
         case Baseline() if record.stable_quantiles_ms is None and all(map(isfinite, event.quantiles_ms)):
             return replace(record, stable_quantiles_ms=event.quantiles_ms)
         case Matured():
-            book = judge.with_matured(record.book, event.due, event.labelled, record.config)
+            book = bookkeeping.with_matured(record.book, event.due, event.labelled, record.config)
             after = replace(record, cursors=event.cursors, book=book)
             return held(after, Hold.NO_LABELS) if _unlabelled(after) else after
         case Calendar():
@@ -128,8 +128,8 @@ def _does(report: SplitReport, split: TrafficSplit) -> bool:
 
 
 def _after_counts(record: Record, event: Counts) -> Record:
-    book = judge.with_counts(record.book, event.executions, record.config)
-    book = judge.with_keys(book, event.stable_keys, event.canary_keys, record.weight)
+    book = bookkeeping.with_counts(record.book, event.executions, record.config)
+    book = bookkeeping.with_keys(book, event.stable_keys, event.canary_keys, record.weight)
     after = replace(
         record, cursors=event.cursors, book=book, first_attempts=record.first_attempts + event.first_attempts
     )
@@ -143,7 +143,7 @@ def _after_counts(record: Record, event: Counts) -> Record:
 def _after_pairs(record: Record, event: Pairs) -> Record:
     book = record.book
     for difference in event.differences:
-        book = judge.with_pair(book, difference, record.config)
+        book = bookkeeping.with_pair(book, difference, record.config)
     after = replace(record, cursors=event.cursors, book=book)
     if book.pairs > record.book.pairs:
         after = replace(after, timers=replace(after.timers, unlabelled_s=0.0))

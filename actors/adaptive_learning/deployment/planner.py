@@ -17,7 +17,8 @@ from statistics import NormalDist
 from actors.adaptive_learning.deployment import betting
 from actors.adaptive_learning.deployment.admission import check
 from actors.adaptive_learning.deployment.betting import Logs
-from actors.adaptive_learning.deployment.judge import TWICE, shares
+from actors.adaptive_learning.deployment.bookkeeping import TWICE
+from actors.adaptive_learning.deployment.judge import shares
 from actors.adaptive_learning.deployment.record import NO_DATA_S, NO_LABELS_S
 from core.clock import DAY
 from core.errors import InvalidInput

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from actors.adaptive_learning.deployment import judge
+from actors.adaptive_learning.deployment.bookkeeping import Book, Tally
 from actors.adaptive_learning.deployment.events import (
     Command,
     Cursors,
@@ -19,7 +20,7 @@ from actors.adaptive_learning.deployment.events import (
     SetSplit,
     Warm,
 )
-from actors.adaptive_learning.deployment.judge import Book, Hold, Tally
+from actors.adaptive_learning.deployment.judge import Hold
 from core.schemas.rollouts import Phase, RolloutConfig, RolloutStatus, TrafficSplit, label
 
 #: Silence after which evidence is said to be missing.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import isfinite
 
-from actors.adaptive_learning.deployment import judge
+from actors.adaptive_learning.deployment import bookkeeping, judge
 from actors.adaptive_learning.deployment.events import (
     Aliased,
     AliasMoved,
@@ -177,7 +177,7 @@ def _promoted(record: Record, event: Event) -> Record:
 def _risen(record: Record, place: int, reason: str) -> Record:
     config = record.config
     timers = replace(record.timers, hold_s=config.hold_s[place], quiet_s=0.0, unlabelled_s=0.0)
-    book = judge.without_keys(record.book)
+    book = bookkeeping.without_keys(record.book)
     risen = replace(record, phase=Phase.TRIAL, stage=Stage.SERVING, place=place, weight=config.steps[place], book=book)
     risen = lifted(replace(risen, timers=timers, approved=False), Hold.SAMPLE_RATIO)
     return _new_epoch(risen, reason)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
+from actors.adaptive_learning.deployment.bookkeeping import Book
 from actors.adaptive_learning.deployment.events import Command, Event, Requested
-from actors.adaptive_learning.deployment.judge import Book
 from actors.adaptive_learning.deployment.record import Record, new_record
 from actors.adaptive_learning.deployment.reducer import step
 from core.codec import from_json, to_json

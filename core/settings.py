@@ -101,9 +101,7 @@ class LoopSettings(BaseModel):
         30, ge=1, description="posts with a newly known outcome; with fewer a retraining only follows noise"
     )
     enough_new_labels: int = Field(60, ge=1, description="as many are a reason by themselves, if they are also ...")
-    enough_new_share: float = Field(
-        0.15, gt=0, description="... this share of the rows that the champion learned from (a post gives up to four)"
-    )
+    enough_new_share: float = Field(0.5, gt=0, description="... this share of the posts that the champion learned from")
     schedule_days: float | None = Field(
         None, gt=0, description="retrain when the champion's data is this old; unset: only for a reason"
     )

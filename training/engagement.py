@@ -47,10 +47,12 @@ class Incumbent:
     model: EngagementModel
     data_until: int
 
-    def learned_from(self, channels: Sequence[str]) -> bool:
-        """Whether it may have seen posts of one of these channels (none named: all)."""
+    def learned_until(self, channels: Sequence[str], published_from: int | None) -> int | None:
+        """Until when it has learned from posts of these channels (none named: all) published since; None: never."""
         own = self.model.notes.get("channels") or ()
-        return not own or not channels or bool(set(own) & set(channels))
+        if own and channels and not set(own) & set(channels):
+            return None
+        return self.data_until if published_from is None or published_from <= self.data_until else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +71,13 @@ class Prepared:
     seed: int
     channels: tuple[str, ...] = ()  # those that it was asked to learn from; none: all
     corrections: Corrections = field(default_factory=Corrections)
+    published_from: int | None = None  # no earlier post is among the rows
+    sampled: bool = False  # the rows are of some posts only
 
     @property
     def since(self) -> int | None:
-        """Until when the version that it starts from has learned from these channels; None: never."""
-        if self.warm is None or not self.warm.learned_from(self.channels):
-            return None
-        return self.warm.data_until
+        """Until when the version that it starts from has learned from posts such as these; None: never."""
+        return None if self.warm is None else self.warm.learned_until(self.channels, self.published_from)
 
     def loop_config(self, budget_s: float = float("inf")) -> LoopConfig:
         """What the loop needs, as plain data; half of the budget is for choosing the epochs, if they take so long."""
@@ -122,17 +124,20 @@ def prepare(
     warm: Incumbent | None = None,
     channels: tuple[str, ...] = (),
     corrections: Corrections | None = None,
+    published_from: int | None = None,
 ) -> Prepared:
     """Rows, parted by time, and the settings of a training. channels: whose histories these are, where not everybody's.
-    corrections: what people said the values are.
+    corrections: what people said the values are. published_from: the world changed then, so that earlier posts teach
+    nothing; they still make the channels' usual levels.
 
     Raises InsufficientData where there is too little to learn from or to judge by, NoData without posts, InvalidInput
     for parameters that are none.
     """
+    since = None if warm is None else warm.learned_until(channels, published_from)
     settings = plan(strategy, params or {}, None if warm is None else warm.model.hidden)
-    since = warm.data_until if warm is not None and warm.learned_from(channels) else None
     said = corrections or Corrections()
-    data = build(histories, until, only=only_posts(strategy, histories, until, since, seed), corrections=said)
+    only = only_posts(strategy, histories, until, since, seed, published_from)
+    data = build(histories, until, only=only, corrections=said)
     split, compared = _part(data, champion)
     if split.before.n_posts < _LEAST_FIT:
         raise InsufficientData(
@@ -147,7 +152,22 @@ def prepare(
         # What the version knows already must not count twice.
         before, everything = learned_since(before, since), learned_since(everything, since)
     fitted = (before, everything)
-    return Prepared(strategy, settings, split, data, fitted, compared, champion, warm, until, seed, channels, said)
+    return Prepared(
+        strategy,
+        settings,
+        split,
+        data,
+        fitted,
+        compared,
+        champion,
+        warm,
+        until,
+        seed,
+        channels,
+        said,
+        published_from,
+        sampled=only is not None,
+    )
 
 
 def finish(prepared: Prepared, result: LoopResult) -> Trained:
@@ -162,11 +182,11 @@ def packed(prepared: Prepared, judged: EngagementModel, final: EngagementModel, 
     """The final model's artifact, with the evaluation of the judged one. described: the version's parameters."""
     holdout = prepared.split.after
     predicted = log_quantiles(judged, holdout)
-    forecasts = {
-        "model": predicted,
-        "rolling_median": rolling_median(holdout),
-        "gradient_boosting": gradient_boosting(prepared.split.before, holdout, prepared.seed),
-    }
+    forecasts = {"model": predicted, "rolling_median": rolling_median(holdout)}
+    if (
+        not prepared.sampled
+    ):  # trees that learn from some of the posts alone are no yardstick, and cost more than the fit
+        forecasts["gradient_boosting"] = gradient_boosting(prepared.split.before, holdout, prepared.seed)
     if prepared.champion is not None:
         forecasts["champion"] = log_quantiles(prepared.champion.model, holdout)
     evaluation = _noted(
@@ -262,6 +282,8 @@ def _lineage(prepared: Prepared) -> Lineage:
         data_from=int(prepared.data.published_at.min()),
         data_until=prepared.until,
         rows=len(prepared.data),
+        posts=prepared.data.n_posts,
+        published_from=prepared.published_from,
         data_sha256=prepared.fitted[1].sha256(),
         code=_code(),
         seed=prepared.seed,

@@ -31,7 +31,7 @@ from training.levels import leaders
 from training.reservoir import lowest
 
 #: Posts that an incremental training looks at: the newest, and a uniform sample of the older ones.
-RECENT, RESERVOIR = 1_000, 1_000
+RECENT, RESERVOIR = 1_000, 500
 
 #: Loop settings that a request may change, beside the fields of FitParams.
 LOOP_SETTINGS = {"epochs": (1, 500), "patience": (1, 100), "folds": (1, 10), "slices": (2, 12)}
@@ -86,7 +86,7 @@ def _usual(strategy: Strategy, hidden: tuple[int, ...] | None) -> Plan:
     layers = FitParams().hidden if hidden is None else hidden
     match strategy:
         case "incremental":
-            return Plan(FitParams(hidden=layers, lr=2e-4, anchor=1e-3, keep=5_000), epochs=12, patience=5, folds=2)
+            return Plan(FitParams(hidden=layers, lr=2e-4, anchor=1e-3, keep=5_000), epochs=12, patience=3, folds=2)
         case "transfer":
             # The head has a hundred times fewer weights than the rest: larger steps, as many epochs.
             fit = FitParams(hidden=layers, lr=2e-3, dropout=0.0, anchor=1e-3, head_only=True)
@@ -101,25 +101,35 @@ def _usual(strategy: Strategy, hidden: tuple[int, ...] | None) -> Plan:
 
 
 def only_posts(
-    strategy: Strategy, histories: Sequence[ChannelHistory], until: int, since: int | None, seed: int
+    strategy: Strategy,
+    histories: Sequence[ChannelHistory],
+    until: int,
+    since: int | None,
+    seed: int,
+    published_from: int | None = None,
 ) -> list[Mask] | None:
     """The posts that a strategy looks at, a mask a history; None: all. since: what was known by then an earlier version
-    has learned.
+    has learned. published_from: earlier posts are of another world.
     """
-    if strategy == "online" and since is not None:
-        return [read_after(h, since) for h in histories]
     if strategy == "incremental" or (strategy == "continual" and since is not None):
-        return choose_posts(histories, until, seed)
-    return None
+        return choose_posts(histories, until, seed, published_from)
+    masks = [read_after(h, since) for h in histories] if strategy == "online" and since is not None else None
+    if published_from is None:
+        return masks
+    late = [h.published_at >= published_from for h in histories]
+    return late if masks is None else [a & b for a, b in zip(masks, late, strict=True)]
 
 
-def choose_posts(histories: Sequence[ChannelHistory], until: int, seed: int) -> list[Mask]:
+def choose_posts(
+    histories: Sequence[ChannelHistory], until: int, seed: int, published_from: int | None = None
+) -> list[Mask]:
     """The posts of an incremental training, a mask a history: the RECENT newest, RESERVOIR of the older ones.
 
     The older ones are those that the earlier version learned from, wherever no more than RECENT are new. They are drawn
     from the stored posts again every time, by ranks that stay (training/reservoir.py).
     """
-    counted = [leaders(h) & (h.published_at <= until) for h in histories]
+    begin = np.iinfo(np.int64).min if published_from is None else published_from
+    counted = [leaders(h) & (h.published_at <= until) & (h.published_at >= begin) for h in histories]
     if not histories:
         return []
     where = np.concatenate([np.full(int(c.sum()), i, dtype=np.int64) for i, c in enumerate(counted)])

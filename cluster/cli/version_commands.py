@@ -54,13 +54,14 @@ def list_versions(
             v.semantic,
             ", ".join(v.aliases),
             v.lineage.strategy,
-            v.lineage.rows,
+            v.lineage.posts,
+            "" if v.lineage.published_from is None else when(v.lineage.published_from),
             when(v.created_at),
             v.sha256[:12] if v.pruned_at is None else f"pruned {when(v.pruned_at)}",
         )
         for v in versions
     ]
-    table(None, ("version", "number", "in service as", "strategy", "rows", "made", "artifact"), rows)
+    table(None, ("version", "number", "in service as", "strategy", "posts", "only since", "made", "artifact"), rows)
     if not rows:
         console().print("no version yet: analyticbot train")
 

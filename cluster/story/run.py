@@ -35,7 +35,7 @@ from core.store.migrate import upgrade
 #: The story's roll-outs wait less than a real one; the screen says so.
 SHORTENED = RolloutDefaults(hold_s=(2.0, 2.0, 2.0), deadline_s=1800.0, error_slo=0.1)
 #: ... and its loop takes a sixteenth of the champion's rows for enough: the whole replay is a few weeks of the data.
-EAGER = LoopSettings(enough_new_share=0.06)
+EAGER = LoopSettings(enough_new_share=0.2)
 _MODEL_STEPS = ("training", "serving and predictions", "outcomes and drift", "roll-out and roll-back")
 
 
@@ -182,7 +182,7 @@ def _acts(
     screen.line(
         f"waits of the roll-outs are shortened for the story: {config.hold_s[0]:g} s a step instead of minutes; "
         f"the error rate is shown to be under {config.error_slo:.0%}; "
-        f"new outcomes are enough at {settings.loop.enough_new_share:.0%} of the rows learned from"
+        f"new outcomes are enough at {settings.loop.enough_new_share:.0%} of the posts learned from"
     )
     acts.loop()
     screen.title("Act 3: a bad model is taken back")

@@ -34,6 +34,8 @@ class Lineage:
     strategy: Strategy
     corrections: int = 0  # feedback items among the rows' targets
     corrections_sha256: str = ""  # of their ids, in order; none: nothing was corrected
+    posts: int = 0  # that the rows are of
+    published_from: int | None = None  # earlier posts were left out: the world changed then; None: none were
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,14 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A version beside the baselines on the same holdout."""
+    """A version beside the baselines on the same holdout.
+
+    scores: of "model", "rolling_median", "champion", and of "gradient_boosting" where all posts were learned from.
+    """
 
     holdout_from: int
     holdout_until: int
-    scores: dict[str, tuple[Score, ...]]  # "model", "rolling_median", "gradient_boosting", "champion"
+    scores: dict[str, tuple[Score, ...]]
     versus_champion: PairedComparison | None = None
     memory: Memory | None = None  # of a version that learned slice by slice
 
@@ -145,6 +150,7 @@ class TrainingRequest:
     strategy: Strategy = "batch"
     channels: tuple[str, ...] = ()  # learn from these alone; none named: all
     until: int | None = None  # use nothing known later; default: the clock's now
+    published_from: int | None = None  # use no post published earlier: the world changed then; None: all posts
     warm_start: int | None = None  # version whose weights to start from
     compare_with: int | None = None  # version to evaluate on the same holdout
     params: dict[str, Any] = field(default_factory=dict)

@@ -117,16 +117,20 @@ class WorkflowStore:
             after = {key: value for key, value in before.items() if key != name} | ({} if on is None else {name: on})
             SeriesStates(self.database).save(connection, _SWITCHES, model, json.dumps(after, sort_keys=True), at)
 
-    def labelled_posts_since(self, model: str, moment: int) -> int:
-        """Posts whose outcome became known after a moment, among those that predictions were asked for."""
-        p, o = schema.prediction, schema.outcome
-        posts = (
+    def labelled_posts_since(self, model: str, moment: int, published_from: int | None = None) -> int:
+        """Posts whose outcome became known after a moment, among those that predictions were asked for; only posts
+        published from `published_from` on, where it is given.
+        """
+        p, o, post = schema.prediction, schema.outcome, schema.post
+        query = (
             select(p.c.channel_id, p.c.post_id)
             .join(o, o.c.prediction_id == p.c.id)
             .where(p.c.model == model, o.c.known_at > moment)
-            .distinct()
-            .subquery()
         )
+        if published_from is not None:
+            same = (post.c.channel_id == p.c.channel_id) & (post.c.post_id == p.c.post_id)
+            query = query.join(post, same).where(post.c.published_at >= published_from)
+        posts = query.distinct().subquery()
         with self.database.read() as connection:
             return int(connection.execute(select(func.count()).select_from(posts)).scalar_one())
 

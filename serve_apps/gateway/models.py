@@ -61,6 +61,9 @@ class TrainingBody(BaseModel):
     strategy: Strategy = "batch"
     channels: tuple[str, ...] = Field((), max_length=1000, description="learn from these alone; none: all")
     until: int | None = Field(None, ge=0, description="use nothing known later, epoch seconds; default: now")
+    published_from: int | None = Field(
+        None, ge=0, description="learn from no post published earlier, epoch seconds: the world changed then"
+    )
     warm_start: int | None = Field(None, ge=1, description="version whose weights to start from")
     compare_with: int | None = Field(None, ge=1, description="version to evaluate on the same holdout")
     params: dict[str, float | int | str | bool | list[int]] = Field(default_factory=dict)

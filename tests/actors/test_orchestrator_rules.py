@@ -7,7 +7,7 @@ import pytest
 
 from actors.adaptive_learning.orchestrator import triggers
 from actors.adaptive_learning.orchestrator.checks import Validation, against_champion, against_rolling_median
-from actors.adaptive_learning.orchestrator.triggers import Decision
+from actors.adaptive_learning.orchestrator.triggers import Changed, Decision, changed_at
 from core.clock import DAY
 from core.errors import Conflict, NotFound, Refused
 from core.schemas.models import (
@@ -51,7 +51,13 @@ def decide(**arguments: Any) -> Decision:
 
 def _residuals(alarms: int) -> DriftReport:
     moved = ResidualDrift(
-        n=200, alarms=alarms, last_alarm_at=NOW, onset_estimate=NOW - DAY, mean_before=0.0, mean_after=0.3
+        n=200,
+        alarms=alarms,
+        last_alarm_at=NOW,
+        onset_estimate=NOW - DAY,
+        mean_before=0.0,
+        mean_after=0.3,
+        stream="views_24h@0 level",
     )
     severity = "medium" if alarms else "none"
     return DriftReport("engagement", 3, NOW, 500, 200, severity, residuals=moved)  # type: ignore[arg-type]
@@ -88,9 +94,28 @@ def test_enough_new_outcomes_are_a_reason_by_themselves() -> None:
 
 
 def test_what_is_enough_grows_with_what_the_champion_learned_from() -> None:
-    learned = replace(CHAMPION, lineage=replace(CHAMPION.lineage, rows=10_000))
+    learned = replace(CHAMPION, lineage=replace(CHAMPION.lineage, rows=10_000, posts=3_000))
     assert decide(now=NOW, champion=learned, new_labels=1499, drift=None, degraded=(), last=None).trigger is None
     assert decide(now=NOW, champion=learned, new_labels=1500, drift=None, degraded=(), last=None).trigger == "outcomes"
+
+
+def test_the_first_posts_of_another_world_are_those_whose_errors_moved() -> None:
+    moved = _residuals(1).residuals
+    assert moved is not None
+    three_days = replace(_residuals(1), residuals=replace(moved, stream="views_72h@4 size 1e4 level"))
+    assert changed_at(three_days) == NOW - 4 * DAY  # their outcome was known three days after they were published
+    assert changed_at(replace(three_days, severity="low")) is None
+    assert changed_at(_residuals(0)) is None
+    assert changed_at(None) is None
+
+
+def test_a_changed_world_is_learned_from_what_was_published_since_once_there_is_enough_of_it() -> None:
+    due = {"now": NOW, "champion": CHAMPION, "new_labels": 90, "drift": _residuals(1)}
+    few = decide(**due, changed=Changed(NOW - 2 * DAY, ENOUGH - 1))
+    assert few.trigger is None
+    assert f"{ENOUGH - 1} posts published since" in few.reason
+    enough = decide(**due, changed=Changed(NOW - 2 * DAY, ENOUGH))
+    assert (enough.trigger, enough.published_from) == ("drift", NOW - 2 * DAY)
 
 
 def test_too_few_new_outcomes_teach_nothing_even_in_drift() -> None:

@@ -95,6 +95,29 @@ def test_an_incremental_version_starts_from_the_champion_and_is_not_worse(
     assert prepared.loop_config().fold_from == champion.data_until
 
 
+def test_a_changed_world_is_learned_from_what_was_published_since(
+    audience: list[ChannelHistory], champion: Incumbent
+) -> None:
+    changed = FIRST + 2 * DAY
+    prepared, result = trained(audience, until=FOREVER, champion=champion, published_from=changed, params=QUICK)
+    assert prepared.data.published_at.min() >= changed
+    assert (result.lineage.published_from, result.lineage.posts) == (changed, prepared.data.n_posts)
+    assert "gradient_boosting" not in result.evaluation.scores  # some of the posts are no yardstick
+    # A warm start has learned nothing of this world: folds validate on all of it, until a version of it exists.
+    warm = prepare(audience, until=FOREVER, strategy="incremental", warm=champion, published_from=changed, seed=3)
+    assert warm.loop_config().fold_from is None
+    assert warm.data.published_at.min() >= changed
+    second = Incumbent(2, champion.model, changed + 10 * DAY)
+    again = prepare(audience, until=FOREVER, strategy="incremental", warm=second, published_from=changed, seed=3)
+    assert again.loop_config().fold_from == second.data_until
+
+
+def test_a_changed_world_too_young_to_teach_anything_says_what_it_needs(audience: list[ChannelHistory]) -> None:
+    end = max(int(h.published_at.max()) for h in audience)
+    with pytest.raises(InsufficientData):
+        prepare(audience, until=FOREVER, published_from=end - DAY)
+
+
 def test_a_damaged_version_is_much_worse_and_says_what_it_is(
     audience: list[ChannelHistory], champion: Incumbent
 ) -> None:

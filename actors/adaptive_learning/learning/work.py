@@ -78,6 +78,7 @@ class Work:
             warm=warm,
             channels=request.channels,
             corrections=self._corrections(until),
+            published_from=request.published_from,
         )
         if reporter.should_stop():
             raise TrainingStopped("stopped before the first epoch, as asked")

@@ -15,7 +15,7 @@ from actors.adaptive_learning.deployment.controller import Controller
 from actors.adaptive_learning.deployment.notices import Notices
 from actors.adaptive_learning.orchestrator import holds
 from actors.adaptive_learning.orchestrator.steps import Steps, Waiting
-from actors.adaptive_learning.orchestrator.triggers import BUDGET_S, decide
+from actors.adaptive_learning.orchestrator.triggers import BUDGET_S, Changed, changed_at, decide
 from core.clock import HOUR, Clock
 from core.errors import AnalyticBotError, InsufficientData, InvalidInput, NoData, Refused, ServiceUnavailable
 from core.protocols import (
@@ -185,21 +185,28 @@ class Orchestrator:
             return "someone: automatic training is switched off"
         labels = self._store.labelled_posts_since(model, champion.lineage.data_until)
         now = self.clock.now()
+        report = self._attempt(notes, "drift", lambda: self._drift(champion))
+        moment = changed_at(report)
+        changed = None
+        if moment is not None:
+            changed = Changed(moment, self._store.labelled_posts_since(model, moment, published_from=moment))
         decision = decide(
             now=now,
             rules=self.settings.loop,
             spent=self._store.spent_since(model, now - BUDGET_S),
             champion=champion,
             new_labels=labels,
-            drift=self._attempt(notes, "drift", lambda: self._drift(champion)),
+            drift=report,
             degraded=self._attempt(notes, "monitoring", lambda: self.monitoring.degradation(model, champion.version))
             or (),
             last=self._store.latest(model),
+            changed=changed,
         )
         if decision.trigger is not None:
             # One workflow for one state of affairs: a restart in the middle does not begin a second one.
             key = f"{decision.trigger}:v{champion.version}:{self._last_id(model)}"
-            self._store.begin(model, decision.trigger, key, Step.DIAGNOSE, decision.reason, {}, now)
+            data = {} if decision.published_from is None else {"published_from": decision.published_from}
+            self._store.begin(model, decision.trigger, key, Step.DIAGNOSE, decision.reason, data, now)
         return decision.reason
 
     def _is_on(self, model: str, name: Switch) -> bool:

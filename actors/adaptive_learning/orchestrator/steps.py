@@ -18,6 +18,9 @@ from core.schemas.rollouts import Phase, RolloutConfig
 from core.schemas.workflows import Step, Workflow
 from core.settings import Settings
 
+#: Posts of a changed world below which a version of it is built from nothing each time.
+YOUNG = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Transition:
@@ -89,6 +92,9 @@ class Steps:
         champion = self.versioning.resolve(workflow.model, "champion")
         if champion is not None:
             found["champion"] = champion.version
+            begin = champion.lineage.published_from
+            if begin is not None and _published_from(workflow) is None:
+                found["published_from"] = begin  # what the champion left out stays out
             try:
                 report = self.drift.check(workflow.model, champion.version)
                 moved = [f.feature for f in report.features if f.rejected]
@@ -142,6 +148,7 @@ class Steps:
             model=workflow.model,
             strategy=strategy,
             until=workflow.data["until"],
+            published_from=None if workflow.data.get("retry") == "incremental" else _published_from(workflow),
             warm_start=champion if strategy in FROM_A_VERSION else None,
             compare_with=champion,
             params=dict(workflow.data.get("params") or {}),
@@ -165,7 +172,18 @@ class Steps:
             return from_plain(Strategy, asked)  # type: ignore[arg-type]
         if workflow.data.get("params"):
             return "tuned"  # parameters of a search are those of a fit from the start
-        return "batch" if _is_first(workflow) else "incremental"
+        return "batch" if _is_first(workflow) or self._is_young(workflow) else "incremental"
+
+    def _is_young(self, workflow: Workflow) -> bool:
+        """Whether so little is known since the world changed that a rebuild costs no more than learning on.
+
+        What the champion believes is wrong there, or rests on the accidents of a few posts: nothing to start from.
+        """
+        begin, champion = _published_from(workflow), workflow.data.get("champion")
+        if begin is None or champion is None:
+            return False
+        lineage = self.versioning.get(workflow.model, int(champion)).lineage
+        return lineage.data_until < begin or lineage.posts < YOUNG
 
     def _validate(self, workflow: Workflow) -> Transition | Waiting:
         version = self.versioning.get(workflow.model, int(workflow.data["version"]))
@@ -175,8 +193,12 @@ class Steps:
             checked = against_champion(version.metrics)
         if checked.outcome is Validation.PASS or workflow.data.get("skip_validation"):
             return Transition(Step.ROLLOUT, checked.reason)
-        if checked.outcome is Validation.WORSE and workflow.data.get("strategy") in FROM_A_VERSION:
-            return Transition(Step.TRAIN, f"{checked.reason}; once more from the start", {"retry": "batch"})
+        if checked.outcome is Validation.WORSE and "retry" not in workflow.data:
+            if workflow.data.get("strategy") in FROM_A_VERSION:
+                return Transition(Step.TRAIN, f"{checked.reason}; once more from the start", {"retry": "batch"})
+            if _published_from(workflow) is not None and "asked_strategy" not in workflow.data:
+                reason = f"{checked.reason}; once more from the champion, on all posts"
+                return Transition(Step.TRAIN, reason, {"retry": "incremental"})
         return Transition(Step.STOPPED, f"v{version.version} is not put on trial: {checked.reason}")
 
     def _install(self, workflow: Workflow) -> Transition | Waiting:
@@ -210,6 +232,12 @@ class Steps:
         version = int(workflow.data["version"])
         rows = self.drift.set_reference(workflow.model, version)
         return Transition(Step.DONE, f"v{version} is champion; drift reference of {rows} rows")
+
+
+def _published_from(workflow: Workflow) -> int | None:
+    """Earlier posts are of another world; None: there is but one."""
+    found = workflow.data.get("published_from")
+    return None if found is None else int(found)
 
 
 def _is_first(workflow: Workflow) -> bool:

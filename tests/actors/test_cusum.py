@@ -141,6 +141,20 @@ def test_the_onset_is_about_where_the_shift_began_and_the_means_are_told() -> No
     assert cusum.effect > 1
 
 
+def test_alarms_of_a_lasting_shift_have_one_onset_and_a_later_shift_has_its_own() -> None:
+    rng = np.random.default_rng(5)
+    cusum = Cusum.calibrated(rng.normal(size=800), RATE)
+    parts = ((400, 0.0), (300, 1.0), (1500, 0.0), (200, -1.0))
+    found = alarms(cusum, np.concatenate([rng.normal(size=n) + shift for n, shift in parts]))
+    rising, falling = ([alarm for alarm in found if alarm.up is up] for up in (True, False))
+    assert len(rising) > 3
+    assert {alarm.onset for alarm in rising} == {rising[0].onset}
+    assert abs(rising[0].onset - 400) <= 10
+    assert all(abs(alarm.onset - 2200) <= 10 for alarm in falling)
+    assert falling
+    assert cusum.mean_after == pytest.approx(-1, abs=0.2)
+
+
 def test_the_old_reference_stays_after_an_alarm() -> None:
     rng = np.random.default_rng(6)
     cusum = Cusum.calibrated(rng.normal(size=500), RATE)

@@ -8,15 +8,17 @@ from typing import Any, cast
 import pytest
 
 from actors.adaptive_learning.learning.actor import Learner
-from actors.adaptive_learning.orchestrator.steps import YOUNG, Steps, Transition, Waiting
+from actors.adaptive_learning.orchestrator.steps import LOOK_AGAIN_S, YOUNG, Steps, Transition, Waiting
 from actors.adaptive_learning.versioning.actor import Versioning
 from core.artifacts import ArtifactStore
 from core.clock import DAY, ManualClock
+from core.errors import InsufficientData
 from core.schemas.models import Evaluation, Lineage, NewVersion, PairedComparison, Signature, TrainingTask
 from core.schemas.predictions import ENGAGEMENT
 from core.schemas.workflows import Step, Workflow
 from core.settings import Settings
 from core.store.database import Database
+from core.store.tasks import TaskStore
 
 NOW = 1_740_000_000
 CHANGED = NOW - 5 * DAY
@@ -98,3 +100,36 @@ def test_a_version_of_a_changed_world_that_is_worse_gives_the_old_one_another_ch
     again = steps.advance(workflow(Step.VALIDATE, champion, **data, **outcome.data))
     assert isinstance(again, Transition)
     assert again.to is Step.STOPPED
+
+
+def test_a_world_too_young_to_learn_from_is_looked_at_again_instead_of_given_up(
+    steps: Steps, sqlite_database: Database
+) -> None:
+    champion = registered(steps, lineage(5 * YOUNG, LEARNED))
+    young = workflow(Step.TRAIN, champion, published_from=CHANGED)
+    task = asked(steps, young)
+    queue = TaskStore(sqlite_database)
+    claimed = queue.claim(NOW, NOW)
+    assert claimed is not None
+    queue.fail(task.id, claimed.attempt, "too few posts (needed 60, have 27)", NOW, InsufficientData.code)
+    outcome = steps.advance(young)
+    assert isinstance(outcome, Transition)
+    assert outcome.to is Step.DIAGNOSE
+    assert "have 27" in outcome.reason
+    waiting = workflow(Step.DIAGNOSE, champion, published_from=CHANGED, **outcome.data)
+    assert isinstance(steps.advance(waiting), Waiting)
+    later = workflow(Step.TRAIN, champion, published_from=CHANGED)
+    later.data["until"] = NOW + LOOK_AGAIN_S
+    assert asked(steps, later).id != task.id  # the same data are not asked for again
+
+
+def test_too_little_to_learn_from_ends_a_workflow_that_no_change_began(steps: Steps, sqlite_database: Database) -> None:
+    champion = registered(steps, lineage(100, LEARNED))
+    given = workflow(Step.TRAIN, champion)
+    task, queue = asked(steps, given), TaskStore(sqlite_database)
+    claimed = queue.claim(NOW, NOW)
+    assert claimed is not None
+    queue.fail(task.id, claimed.attempt, "too few posts", NOW, InsufficientData.code)
+    outcome = steps.advance(given)
+    assert isinstance(outcome, Transition)
+    assert outcome.to is Step.STOPPED

@@ -101,8 +101,8 @@ class Cusum:
     """A detector and its state: a few dozen numbers, whatever it has seen.
 
     The reference stays what it was after an alarm: a baseline learned straight after one could swallow the next
-    shift. The sums start again at zero, so a lasting shift raises alarm after alarm. `since_*`: values since the
-    onset of the last alarm's shift (before any: since the start).
+    shift. The sums start again at zero, so a lasting shift raises alarm after alarm, all of one onset. `since_*`:
+    values since the onset of the last alarm's shift (before any: since the start).
     """
 
     centre: float
@@ -116,6 +116,7 @@ class Cusum:
     since_total: float = 0.0
     slacks: tuple[float, ...] = SLACKS
     learning: Learning | None = None
+    onset: int | None = None  # of the last alarm's shift
 
     @classmethod
     def calibrated(cls, reference: Floats, rate: float, *, both: bool = True) -> Cusum:
@@ -235,10 +236,15 @@ class Cusum:
             if side.value > 0.0
         ]
         likely = min(open_sides, key=lambda found: found[0])[1]
-        self.since_rows, self.since_total = likely.rows, likely.total
+        if self.onset is None or not self._lasts(likely):
+            self.since_rows, self.since_total, self.onset = likely.rows, likely.total, likely.onset
         self.up, self.down = at_rest(self.slacks), at_rest(self.slacks) if self.down else ()
         self.learning = None
-        return Alarm(at, likely.onset, rising)
+        return Alarm(at, self.onset, rising)
+
+    def _lasts(self, newest: Side) -> bool:
+        """Whether an alarm is of the same shift as the one before: half of it stands since that one's onset."""
+        return self.effect * newest.total > 0 and abs(self.effect) >= abs(newest.total) / newest.rows / 2
 
     def _all(self) -> Iterator[tuple[Side, float, float]]:
         for sides, sign in ((self.up, 1.0), (self.down, -1.0)):

@@ -9,7 +9,7 @@ from typing import Any
 from actors.adaptive_learning.deployment.controller import Controller
 from actors.adaptive_learning.orchestrator.checks import Validation, against_champion, against_rolling_median
 from actors.adaptive_learning.orchestrator.holds import strong_channels, suspect
-from core.clock import DAY, Clock
+from core.clock import DAY, HOUR, Clock
 from core.codec import from_plain
 from core.errors import InsufficientData
 from core.protocols import AnomalyService, DriftService, LearningService, MonitoringService, VersioningService
@@ -20,6 +20,8 @@ from core.settings import Settings
 
 #: Posts of a changed world below which a version of it is built from nothing each time.
 YOUNG = 1_000
+#: Time of the data until a changed world that was too young to learn from is looked at again.
+LOOK_AGAIN_S = 12 * HOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class Steps:
     def _diagnose(self, workflow: Workflow) -> Transition | Waiting:
         """Ask drift and anomaly what changed; data that is suspect in most channels teaches nothing."""
         until = self.clock.now()
+        if until < workflow.data.get("not_before", until):
+            return Waiting("more posts of the changed world")
         found: dict[str, Any] = {"until": until}
         notes = []
         champion = self.versioning.resolve(workflow.model, "champion")
@@ -144,7 +148,7 @@ class Steps:
         champion = workflow.data.get("champion")
         strategy = self._strategy(workflow)
         return TrainingRequest(
-            key=f"{workflow.id}:train:{strategy}",
+            key=f"{workflow.id}:train:{strategy}:{workflow.data['until']}",
             model=workflow.model,
             strategy=strategy,
             until=workflow.data["until"],
@@ -161,6 +165,10 @@ class Steps:
         if task.state in ("queued", "running"):
             return Waiting(_progress(f"training ({strategy})", task))
         data = {"train_task": task.id}
+        if task.reason == InsufficientData.code and request.published_from is not None:
+            # A young world grows: what is too little now is not a reason to give up.
+            again = {**data, "not_before": self.clock.now() + LOOK_AGAIN_S}
+            return Transition(Step.DIAGNOSE, f"not enough yet of the changed world: {task.error}", again)
         if task.result is None or task.result.version is None:
             return Transition(Step.STOPPED, f"no version: {task.error or task.state}", data)
         reason = f"v{task.result.version} in {task.result.seconds:.1f} s ({strategy})"

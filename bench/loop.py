@@ -1,13 +1,15 @@
 """The loop left to itself: a planted change of the audience is noticed, learned and put into service; else nothing.
 
-    python -m bench.loop [--seeds 1] [--days 30] [--json FILE]     # both scenarios on simulated channels
+    python -m bench.loop [--seeds 1] [--channels 15] [--days 30] [--json FILE]   # both, on simulated channels
     python -m bench.loop --data BUNDLE [--days 30]                 # without drift: the last 30 days of a bundle
 
 A: 90 days of history, a first version, ten days without a change, then the audience's taste turns round for good. The
 trigger must be drift or performance, and the mean |log error| of what is asked after the promotion within 10 % of
 before, in the mix of targets and ages of before. B: the same channels and posts without the change; no workflow may
-begin. Every part is the product's (bench/_loop_world.py) and all rules are its defaults, but for: waits of a roll-out
-2 s a step and one second a tick, so that its evidence alone takes time; a first training of fewer epochs and folds.
+begin. The fewer the channels, the longer the errors stay: posts of the new world and evidence of the trial both come
+from traffic. Every part is the product's (bench/_loop_world.py) and all rules are its defaults, but for: waits of a
+roll-out 2 s a step and one second a tick, so that its evidence alone takes time; a first training of fewer epochs and
+folds.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from core.schemas.rollouts import Phase
 from core.schemas.workflows import Step, Workflow
 from core.store.outcomes import JoinedOutcome
 
-CHANNELS, POSTS_A_DAY, HISTORY_DAYS, BEFORE_DAYS, AFTER_DAYS = 5, 4.0, 90, 10, 28
+POSTS_A_DAY, HISTORY_DAYS, BEFORE_DAYS, AFTER_DAYS = 4.0, 90, 10, 28
 STEP_S = 6 * HOUR
 FIRST: dict[str, object] = {"epochs": 15, "folds": 2}
 BACK, TRIGGERS = 1.10, ("drift", "performance")
@@ -184,7 +186,7 @@ def quiet(name: str, lived: Lived) -> dict[str, Any]:
     }
 
 
-def simulated(seed: int, days: int, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def simulated(seed: int, channels: int, days: int, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Both scenarios over the same channels and posts; they are one until the change."""
     lasting = max(BEFORE_DAYS + AFTER_DAYS, days + 1)
     span = HISTORY_DAYS + lasting
@@ -192,8 +194,8 @@ def simulated(seed: int, days: int, folder: Path) -> tuple[dict[str, Any], dict[
     for home in ("calm-home", "drift-home"):
         bundles[home].mkdir()
     share = (HISTORY_DAYS + BEFORE_DAYS) / span
-    simulate(_config(seed, span, None), bundles["calm"], kind="parquet")
-    moment = simulate(_config(seed, span, share), bundles["drift"], kind="parquet").drift_at
+    simulate(_config(seed, channels, span, None), bundles["calm"], kind="parquet")
+    moment = simulate(_config(seed, channels, span, share), bundles["drift"], kind="parquet").drift_at
     assert moment is not None
     with loop_world(bundles["calm"], bundles["calm-home"], lasting, STEP_S) as world:
         first_version(world)
@@ -210,8 +212,8 @@ def simulated(seed: int, days: int, folder: Path) -> tuple[dict[str, Any], dict[
     return found, drifting(seed, calm, drifted, moment)
 
 
-def _config(seed: int, days: int, drift_at: float | None) -> SimulatorConfig:
-    return SimulatorConfig(channels=CHANNELS, days=days, posts_per_day=POSTS_A_DAY, seed=seed, drift_at=drift_at)
+def _config(seed: int, channels: int, days: int, drift_at: float | None) -> SimulatorConfig:
+    return SimulatorConfig(channels=channels, days=days, posts_per_day=POSTS_A_DAY, seed=seed, drift_at=drift_at)
 
 
 def imported(bundle: Path, days: int) -> dict[str, Any]:
@@ -264,6 +266,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="a bundle for B; A is left out")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--channels", type=int, default=15)
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(None if arguments is None else list(arguments))
@@ -276,7 +279,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
     else:
         with tempfile.TemporaryDirectory(prefix="bench-loop-") as folder:
             for seed in range(7, 7 + options.seeds):
-                calm, drifted = simulated(seed, options.days, Path(folder))
+                calm, drifted = simulated(seed, options.channels, options.days, Path(folder))
                 quiets.append(calm)
                 drifts.append(drifted)
     bars = judged(drifts, quiets, options.days)

@@ -30,6 +30,7 @@ from actors.adaptive_learning.drift.cusum import Alarm, Cusum, at_rest
 from actors.adaptive_learning.drift.dependence import long_run
 from actors.adaptive_learning.drift.error_rate import error_rate
 from actors.adaptive_learning.drift.onset import segments
+from actors.adaptive_learning.drift.shares import REFERENCE, ShareDetector, Watched
 from actors.adaptive_learning.drift.thresholds import Heights
 from bench._river import RiverDetector
 from core.history import Floats
@@ -208,6 +209,43 @@ def _share(share: float, rng: np.random.Generator) -> Source:
     return lambda n: ones(share, n, rng)
 
 
+def in_service(sheet: Sheet, rows: int, shifts: int) -> None:
+    """Shares as the drift service follows them: the reference is what came first, a rise that lasts is one alarm."""
+    print("shares in service, from the first value on")
+    cases: tuple[tuple[str, Watched, float, float, bool], ...] = (
+        ("failed", "failed", 0.02, 0.10, False),
+        ("missed", "missed", 0.2, 0.4, False),
+        ("missed in bursts (correlation .5)", "missed", 0.2, 0.4, True),
+    )
+    for name, watched, share, risen, bursts in cases:
+        rng, found, seen = np.random.default_rng(27), 0, 0
+        delays, alarms = list[float](), list[int]()
+        for number in range(max(rows // LENGTH, shifts)):
+            detector = ShareDetector(watched)
+            quiet = _events(share, REFERENCE[watched] + LENGTH, bursts, rng)
+            found += detector.feed_many(quiet, range(len(quiet)))
+            seen += LENGTH
+            if number < shifts and not detector.alarms:
+                after = _events(risen, LENGTH, bursts, rng)
+                rows_of = [row for row, bad in enumerate(after) if detector.feed_many([bad], [len(quiet) + row])]
+                delays.append(rows_of[0] + 1 if rows_of else np.inf)
+                alarms.append(len(rows_of))
+        sheet.line(f"{name} {share:g}: false alarms per 100,000 of {seen} rows", found / seen * 1e5, 1.0)
+        sheet.line(f"{name} {share:g} to {risen:g}: median delay", float(np.median(delays)))
+        sheet.line(f"{name} {share:g} to {risen:g}: 95 %", float(np.quantile(delays, 0.95, method="higher")))
+        sheet.line(f"{name} {share:g} to {risen:g}: alarms in {LENGTH} rows, mean", float(np.mean(alarms)))
+
+
+def _events(share: float, n: int, bursts: bool, rng: np.random.Generator) -> list[bool]:
+    """Bad events; in bursts each repeats the one before with probability one half."""
+    fresh = rng.random(n) < share
+    if bursts:
+        last = np.maximum.accumulate(np.where(rng.random(n) < 0.5, 0, np.arange(n)))
+        fresh = fresh[last]
+    found: list[bool] = fresh.tolist()
+    return found
+
+
 def rivals(sheet: Sheet) -> None:
     """River's detectors on failures, at their defaults (100,000 rows without a rise, 40 rises after 1,000 rows)."""
     print("failures .2, River's detectors for comparison (delays of those that found it within 4,000 rows)")
@@ -316,6 +354,7 @@ def main() -> int:
     residuals(sheet, options.rows, options.shifts)
     limit(sheet, options.shifts)
     error_rates(sheet, options.rows, options.shifts)
+    in_service(sheet, options.rows // 4, options.shifts // 4)
     rivals(sheet)
     speed(sheet)
     stored_series(sheet, max(options.shifts // 5, 20))

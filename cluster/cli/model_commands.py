@@ -15,6 +15,7 @@ from cluster.client import Bot, connect
 from core.codec import from_plain
 from core.errors import Broken, InvalidInput
 from core.schemas.models import FROM_A_VERSION, PostingTime, Score, TaskState, TrainingTask
+from core.schemas.monitoring import StreamDrift
 from core.schemas.predictions import ENGAGEMENT
 from core.schemas.workflows import LoopView, Switch, Workflow
 
@@ -233,5 +234,22 @@ def drift(
         ("feature", "stability index", "p", "moved"),
         rows,
     )
+    moved = [s for s in report.streams if s.alarms]
+    if moved:
+        columns = ("followed", "answers of", "what", "since about", "before", "since then", "sd", "alarms", "of")
+        table("streams with alarms", columns, [_stream(s) for s in moved])
+    if report.streams:
+        waiting = sum(s.needs > 0 for s in report.streams)
+        console().print(
+            f"{len(report.streams)} streams are followed: {len(moved)} had alarms"
+            + (f", {waiting} need more values before they can judge" if waiting else "")
+        )
     for line in report.notes:
         console().print(line)
+
+
+def _stream(s: StreamDrift) -> tuple[object, ...]:
+    what = f"{s.watched} ({s.kind})" if s.watched == "errors" else s.watched
+    before, after = (f if f is None or s.watched == "errors" else f"{f:.2%}" for f in (s.before, s.after))
+    group = f"{s.group} views" if s.group else "all"
+    return s.stream, group, what, when(s.onset_estimate), before, after, s.effect, s.alarms, s.n

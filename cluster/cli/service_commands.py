@@ -1,14 +1,17 @@
-"""models slo, degradation, feedback: how versions do in service, asked of the running service."""
+"""models slo, degradation, levels, feedback: how versions do in service, asked of the running service."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated
 
 import typer
 
 from cluster.cli.context import AsJson, console, settings, show_json, table, when
 from cluster.client import connect
-from core.schemas.monitoring import BoundStatus, BurnRule, SloStatus
+from core.clock import DAY
+from core.schemas.monitoring import BoundStatus, BurnRule, SeriesLevels, SloStatus
 from core.schemas.predictions import ENGAGEMENT
 
 Name = Annotated[str, typer.Argument(help="name of the model")]
@@ -40,9 +43,9 @@ def degradation(
     days: Annotated[int, typer.Option(min=1, help="how many recent days, today included")] = 7,
     json: AsJson = False,
 ) -> None:
-    """What got worse in recent days, against all days before."""
+    """What got worse in recent days, against all days before; and when figures changed since the version began."""
     with connect(settings=settings()) as bot:
-        found = bot.models[model].degradation(number, days)
+        found, series = bot.models[model].degradation(number, days), bot.models[model].levels(number)
     if json:
         show_json(found)
         return
@@ -58,6 +61,24 @@ def degradation(
         for d in found
     ]
     table(f"{model} v{number}", ("figure", "of", "is", "severity", "change (99 %)", "recent / before"), rows)
+    _show_changes(series)
+
+
+def levels(
+    model: Name = ENGAGEMENT,
+    version: Annotated[int | None, typer.Option(min=1, help="of one version instead of the model over all")] = None,
+    json: AsJson = False,
+) -> None:
+    """When stored figures changed, from what to what."""
+    with connect(settings=settings()) as bot:
+        series = bot.models[model].levels(version)
+    if json:
+        show_json(series)
+        return
+    rows = [(s.metric, s.segment or "all", f"{s.n:,} {_unit(s)}", len(s.levels) - 1) for s in series if s.levels]
+    title = f"{model}{'' if version is None else f' v{version}'}"
+    table(title, ("figure", "of", "looked at", "changes"), rows)
+    _show_changes(series)
 
 
 def feedback(json: AsJson = False) -> None:
@@ -79,6 +100,26 @@ def feedback(json: AsJson = False) -> None:
         for v in found.versions
     ]
     table("by the version that answered", ("model", "version", "ratings", "mean", "corrections"), rows)
+
+
+def _show_changes(series: Sequence[SeriesLevels]) -> None:
+    for s in series:
+        for before, now in pairwise(s.levels):
+            console().print(
+                f"{s.metric} of {s.segment or 'all'} changed on {when(now.since)} "
+                f"from {before.mean:.4f} to {now.mean:.4f}"
+            )
+    short = [s for s in series if not s.levels]
+    if short:
+        longest = max(short, key=lambda s: s.n / s.needed)
+        console().print(
+            f"not enough data to look for changes in {len(short)} of {len(series)} series: "
+            f"{longest.n} of {longest.needed} {_unit(longest)} at most"
+        )
+
+
+def _unit(s: SeriesLevels) -> str:
+    return "days" if s.bucket_s == DAY else "hours"
 
 
 def _events(s: SloStatus) -> tuple[object, ...]:

@@ -12,7 +12,7 @@ from core.schemas.analytics import AnomalyFinding, DataStatus, Overview, PostRow
 from core.schemas.channels import Channel, PostDraft
 from core.schemas.health import Health
 from core.schemas.models import Alias, AliasChange, ModelVersion, TaskState, TrainingTask
-from core.schemas.monitoring import Degradation, DriftReport, SloReport, VersionMetrics
+from core.schemas.monitoring import Degradation, DriftReport, SeriesLevels, SloReport, VersionMetrics
 from core.schemas.predictions import FeedbackAck, FeedbackItem, FeedbackSummary, Prediction, SettledPrediction
 from core.schemas.rollouts import (
     Explanation,
@@ -246,6 +246,11 @@ def degradation(model: str, number: int, recent_days: int) -> Call[tuple[Degrada
     """What got worse lately."""
     path = f"/v1/monitoring/{_name(model)}/{number}/degradation"
     return _get(tuple[Degradation, ...], path, recent_days=recent_days)
+
+
+def levels(model: str, number: int | None) -> Call[tuple[SeriesLevels, ...]]:
+    """When stored figures changed."""
+    return _get(tuple[SeriesLevels, ...], f"/v1/models/{_name(model)}/levels", version=number)
 
 
 def slo(model: str, number: int | None) -> Call[SloReport]:

@@ -12,7 +12,7 @@ from core.schemas.analytics import AnomalyFinding, DataStatus, Overview, PostRow
 from core.schemas.channels import Channel, PostDraft
 from core.schemas.health import Health
 from core.schemas.models import Alias, AliasChange, ModelVersion, TaskState, TrainingTask
-from core.schemas.monitoring import Degradation, DriftReport, SloReport, VersionMetrics
+from core.schemas.monitoring import Degradation, DriftReport, SeriesLevels, SloReport, VersionMetrics
 from core.schemas.predictions import (
     ENGAGEMENT,
     FeedbackAck,
@@ -154,6 +154,10 @@ class Models:
     def degradation(self, number: int, recent_days: int = 7) -> tuple[Degradation, ...]:
         """What got worse or better in recent days, each figure in its own direction."""
         return self._send(calls.degradation(self.model, number, recent_days))
+
+    def levels(self, number: int | None = None) -> tuple[SeriesLevels, ...]:
+        """When each stored figure changed, from what to what: of the model over all versions, or of one version."""
+        return self._send(calls.levels(self.model, number))
 
     def slo(self, number: int | None = None) -> SloReport:
         """Objectives, what is left of their error budgets, and alerts: of the model, or of one version."""

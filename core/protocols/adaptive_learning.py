@@ -14,7 +14,7 @@ from core.schemas.models import (
     TrainingRequest,
     TrainingTask,
 )
-from core.schemas.monitoring import Degradation, DriftReport, SloReport, VersionMetrics
+from core.schemas.monitoring import Degradation, DriftReport, SeriesLevels, SloReport, VersionMetrics
 from core.schemas.predictions import FeedbackAck, FeedbackItem, FeedbackSummary, JoinReport
 from core.schemas.rollouts import (
     Explanation,
@@ -111,6 +111,10 @@ class MonitoringService(Service, Protocol):
 
     def degradation(self, model: str, version: int, recent_days: int = 7) -> tuple[Degradation, ...]:
         """Errors, coverage and failures of the recent days against the days before; each in its own direction."""
+        ...
+
+    def levels(self, model: str, version: int | None = None) -> tuple[SeriesLevels, ...]:
+        """When each stored figure changed, from what to what: of a version, or of the model over all versions."""
         ...
 
     def slo(self, model: str, version: int | None = None) -> SloReport:

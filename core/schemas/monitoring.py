@@ -73,9 +73,6 @@ class VersionMetrics:
     missing: tuple[MissingFeature, ...] = ()  # inputs that were ever missing, most often first
 
 
-Level = Literal["none", "low", "medium", "high"]
-
-
 @dataclass(frozen=True, slots=True)
 class Degradation:
     """A figure of a version in recent days beside the days before, judged in the metric's own direction."""
@@ -88,7 +85,28 @@ class Degradation:
     change: float | None  # recent mean - mean before
     low: float | None  # 99 % interval of the change
     high: float | None
-    severity: Level = "none"  # of a figure that got worse: how far beyond what is tolerated
+    severity: Severity = "none"  # of a figure that got worse: how far beyond what is tolerated
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesLevel:
+    """A stretch of a stored series in which its level did not change."""
+
+    since: int  # start of its first bucket
+    buckets: int  # with observations
+    mean: float  # of all observations
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesLevels:
+    """A figure over time, cut where its level changed."""
+
+    metric: str
+    segment: str  # target@known age, an input; "": all
+    bucket_s: int  # seconds of a bucket
+    n: int  # buckets with observations
+    needed: int  # from which changes are looked for
+    levels: tuple[SeriesLevel, ...] = ()  # one: no change; none: too few buckets
 
 
 AlertSeverity = Literal["page", "ticket"]
@@ -191,6 +209,29 @@ class ResidualDrift:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamDrift:
+    """One stream that is followed in service, whole or the part of one group of channels.
+
+    watched: `errors` (signed, and their size), `missed` (outcomes outside their 80 % interval), `failed` (requests
+    without an answer). before, after: means of the reference and since the last shift began, in natural log units for
+    errors, as shares for the others; of those only a rise is an alarm.
+    """
+
+    stream: str  # target@known age, or requests
+    group: str  # power of ten of the predicted views: 1e3 is 1,000 to 9,999 (1e2 all below, 1e5 all above); "": all
+    watched: Literal["errors", "missed", "failed"]
+    n: int
+    needs: int  # values still to come before it can judge
+    alarms: int
+    kind: str | None = None  # of the last alarm: level (signed error), spread (its size), share
+    last_alarm_at: int | None = None
+    onset_estimate: int | None = None
+    before: float | None = None
+    after: float | None = None
+    effect: float | None = None  # after - before in standard deviations of the reference
+
+
+@dataclass(frozen=True, slots=True)
 class DriftReport:
     """What moved; severity is by effect size. Input drift informs, residual drift acts."""
 
@@ -204,3 +245,4 @@ class DriftReport:
     residuals: ResidualDrift | None = None
     notes: tuple[str, ...] = field(default_factory=tuple)
     multivariate: MultivariateDrift | None = None  # all inputs together, None in reports made before it was looked at
+    streams: tuple[StreamDrift, ...] = ()  # everything that is followed in service, by group

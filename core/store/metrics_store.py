@@ -151,18 +151,21 @@ class MetricStore:
         with self.database.read() as connection:
             return {(s, metric): Sum(int(n), float(total)) for s, metric, n, total in connection.execute(query)}
 
-    def series(self, model: str, version: int, metric: str) -> dict[str, dict[int, Sum]]:
-        """Sums of a metric by segment and bucket, in order of time."""
+    def series(self, model: str, version: int | None, metric: str) -> dict[str, dict[int, Sum]]:
+        """Sums of a metric by segment and bucket, in order of time; version None: over all versions."""
         table = schema.metric_point
         query = (
-            select(table.c.segment, table.c.at, table.c.n, table.c.total)
-            .where(table.c.model == model, table.c.version == version, table.c.metric == metric)
+            select(table.c.segment, table.c.at, func.sum(table.c.n), func.sum(table.c.total))
+            .where(table.c.model == model, table.c.metric == metric)
+            .group_by(table.c.segment, table.c.at)
             .order_by(table.c.segment, table.c.at)
         )
+        if version is not None:
+            query = query.where(table.c.version == version)
         found: dict[str, dict[int, Sum]] = {}
         with self.database.read() as connection:
             for segment, at, n, total in connection.execute(query):
-                found.setdefault(segment, {})[at] = Sum(n, total)
+                found.setdefault(segment, {})[at] = Sum(int(n), float(total))
         return found
 
     def attempts(self, after_seq: int, limit: int = 5000) -> tuple[Attempt, ...]:

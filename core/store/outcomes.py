@@ -59,6 +59,11 @@ class JoinedOutcome:
         return self.as_of < self.known_at
 
     @property
+    def inside(self) -> bool:
+        """Whether the value lies within the answer's 80 % interval."""
+        return self.answer.q10 <= self.value <= self.answer.q90
+
+    @property
     def log_error(self) -> float:
         """log(measured) - log(predicted median), natural, views counted from 1 up: positive where more came."""
         return math.log(max(self.value, 1.0)) - math.log(max(self.answer.q50, 1.0))

@@ -17,7 +17,7 @@ from core.schemas.models import (
     TrainingRequest,
     TrainingTask,
 )
-from core.schemas.monitoring import Degradation, DriftReport, SloReport, VersionMetrics
+from core.schemas.monitoring import Degradation, DriftReport, SeriesLevels, SloReport, VersionMetrics
 from core.schemas.predictions import ENGAGEMENT, FeedbackAck, FeedbackItem, FeedbackSummary, Target
 from core.schemas.rollouts import SplitReport
 from core.schemas.versions import ArtifactCheck, Comparison, Deployment, PruneReport
@@ -205,6 +205,11 @@ def _service(routes: APIRouter, parts: GatewayParts) -> None:
     ) -> Response:
         """What got worse or better in recent days, figure by figure, each in its own direction."""
         return cached(request, await in_thread(services.monitoring.degradation, model, version, recent_days))
+
+    @routes.get("/v1/models/{model}/levels", response_model=tuple[SeriesLevels, ...], tags=["monitoring"])
+    async def levels(request: Request, model: str, version: Annotated[int | None, Query(ge=1)] = None) -> Response:
+        """When each figure changed, from what to what: of the model over all versions, or of one, if named."""
+        return cached(request, await in_thread(services.monitoring.levels, model, version))
 
     @routes.get("/v1/models/{model}/slo", response_model=SloReport, tags=["monitoring"])
     async def slo(request: Request, model: str, version: Annotated[int | None, Query(ge=1)] = None) -> Response:

@@ -60,7 +60,12 @@ class World:
         return np.column_stack([young, 1 - young, varied]).astype(np.float32)
 
     def serve(
-        self, version: int, errors: Floats | Sequence[float], level: float = 0.0, features: np.ndarray | None = None
+        self,
+        version: int,
+        errors: Floats | Sequence[float],
+        level: float = 0.0,
+        features: np.ndarray | None = None,
+        median: float = 1000,
     ) -> None:
         """One request a post and hour, its outcome a day later off by `errors`."""
         given = self.features(len(errors), level) if features is None else features
@@ -79,16 +84,40 @@ class World:
                 known_age_h=0,
                 published_at=at,
                 as_of=at,
-                answer={"views_24h": Quantiles(500, 1000, 2000)},
+                answer={"views_24h": Quantiles(median / 2, median, median * 2)},
                 latency_ms=1.0,
                 at=at,
                 features=vector.tobytes(),
             )
             rows.append(row)
-            outcomes.append(Outcome(row.id, "views_24h", 1000 * math.exp(error), at + DAY))
+            outcomes.append(Outcome(row.id, "views_24h", median * math.exp(error), at + DAY))
         PredictionLog(self.database).append(rows)
         with self.database.write() as connection:
             OutcomeStore(self.database).add(connection, outcomes, self.clock.time)
+
+    def ask(self, version: int, failed: Sequence[bool]) -> None:
+        """Requests of drafts, which no outcome can be joined to, one a minute."""
+        rows = []
+        for bad in failed:
+            self.clock.advance(60)
+            at = self.clock.time
+            row = PredictionRow(
+                id=new_id(),
+                channel_id=1,
+                post_id=None,
+                model="engagement",
+                version=version,
+                arm="failed" if bad else "stable",
+                epoch=1,
+                known_age_h=0,
+                published_at=at,
+                as_of=at,
+                answer={} if bad else {"views_24h": Quantiles(1, 2, 3)},
+                latency_ms=1.0,
+                at=at,
+            )
+            rows.append(row)
+        PredictionLog(self.database).append(rows)
 
     def usual(self, n: int, shift: float = 0.0) -> Floats:
         return self.rng.normal(shift, SPREAD, n)
@@ -132,6 +161,99 @@ def test_errors_that_shift_by_half_a_deviation_act(world: World) -> None:
     assert report.residuals.mean_before == pytest.approx(0, abs=0.03)
     assert report.residuals.mean_after == pytest.approx(SPREAD / 2, abs=0.06)
     assert any(note.startswith("errors moved (views_24h@0 level)") for note in report.notes)
+
+
+def test_failed_requests_that_become_more_are_noted_and_do_not_act(world: World) -> None:
+    version, drift = world.register(), world.drift()
+    world.ask(version, [True] * 50)  # on trial, before it was champion: not its reference
+    drift.set_reference("engagement", version)
+    world.serve(version, world.usual(150))
+    world.ask(version, (world.rng.random(900) < 0.02).tolist())
+    assert drift.check("engagement", version).severity == "none"
+    began = world.clock.time
+    world.ask(version, (world.rng.random(300) < 0.3).tolist())
+    report = drift.check("engagement", version)
+    (failed,) = [s for s in report.streams if s.watched == "failed"]
+    assert (report.severity, failed.stream, failed.alarms, failed.n) == ("low", "requests", 1, 1350)
+    assert failed.onset_estimate == pytest.approx(began, abs=30 * 60)
+    assert failed.before == pytest.approx(0.02, abs=0.02)
+    assert failed.after == pytest.approx(0.3, abs=0.1)
+    (note,) = [note for note in report.notes if note.startswith("failed requests: ")]
+    assert "risen since about 2025-01-" in note
+    assert drift.check("engagement", version) == report, "the same alarm is the same report"
+    world.ask(version, [False] * 20_000)
+    assert drift.check("engagement", version).severity == "none"
+
+
+def test_failed_requests_that_become_fewer_are_no_drift(light: World) -> None:
+    version, drift = light.register(), light.drift()
+    drift.set_reference("engagement", version)
+    light.serve(version, light.usual(100))
+    light.ask(version, (light.rng.random(1000) < 0.3).tolist())
+    light.ask(version, [False] * 3000)
+    report = drift.check("engagement", version)
+    (failed,) = [s for s in report.streams if s.watched == "failed"]
+    assert (report.severity, report.notes, failed.alarms, failed.needs) == ("none", (), 0, 0)
+
+
+def test_outcomes_outside_their_interval_are_followed_by_target_and_age(light: World) -> None:
+    version, drift = light.register(), light.drift()
+    drift.set_reference("engagement", version)
+    light.serve(version, light.usual(250))  # never outside: log 2 is 3.5 standard deviations away
+    light.serve(version, np.where(np.arange(120) % 2, 1.2, -1.2))
+    report = drift.check("engagement", version)
+    (missed,) = [s for s in report.streams if s.watched == "missed"]
+    assert (missed.stream, missed.n, missed.alarms) == ("views_24h@0", 370, 1)
+    assert missed.after == pytest.approx(1, abs=0.05)
+    assert any(note.startswith("outcomes outside their interval (views_24h@0)") for note in report.notes)
+
+
+def test_requests_are_counted_once_whoever_dies(light: World) -> None:
+    version = light.register()
+    light.drift().set_reference("engagement", version)
+    light.ask(version, [True, False, False] * 10)
+
+    class Dies:
+        def save(self, *_: object) -> None:
+            raise KeyboardInterrupt
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(SeriesStates(light.database), name)
+
+    dying = light.drift()
+    dying._states = Dies()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        dying.catch_up()
+    for _ in range(2):
+        light.drift().catch_up()
+    light.ask(version, [True])
+    light.drift().catch_up()
+    share = light.drift()._shares("engagement", version)["requests"]
+    assert (share.n, sum(share.waiting)) == (31, 11)
+    assert light.drift().health().details["shares"] == 1
+
+
+def test_the_group_of_channels_that_drifted_is_named_with_its_time(light: World) -> None:
+    version, drift = light.register(), light.drift()
+    drift.set_reference("engagement", version)
+    for _ in range(40):
+        light.serve(version, light.usual(6))
+        light.serve(version, light.usual(6), median=40_000)
+    began = light.clock.time
+    for _ in range(20):
+        light.serve(version, light.usual(6))
+        light.serve(version, light.usual(6, shift=3 * SPREAD), median=40_000)
+    report = drift.check("engagement", version)
+    by_group = {s.group: s for s in report.streams if s.watched == "errors"}
+    assert set(by_group) == {"", "1e3", "1e4"}
+    large, small = by_group["1e4"], by_group["1e3"]
+    assert (large.stream, large.kind, small.alarms) == ("views_24h@0", "level", 0)
+    assert large.onset_estimate == pytest.approx(began + DAY, abs=40 * HOUR)
+    assert large.after == pytest.approx(3 * SPREAD, abs=0.1)
+    assert report.streams[0] == large, "the widest shift comes first"
+    assert report.residuals is not None
+    assert report.residuals.stream == "views_24h@0 size 1e4 level"
+    assert any(note.startswith("errors also moved in views_24h@0 level ") for note in report.notes)
 
 
 def test_inputs_that_move_are_named_and_do_not_act(world: World) -> None:

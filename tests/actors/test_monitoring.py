@@ -222,6 +222,45 @@ def _of(monitoring: Monitoring, metric: str) -> tuple[str, str]:
     return found.verdict, found.severity
 
 
+def test_a_change_of_level_is_dated_and_measured(database: Database, clock: ManualClock) -> None:
+    rng = np.random.default_rng(8)
+    for day in range(80):
+        fill(database, day, rng.normal(0, 0.2 if day < 50 else 0.5, 6))
+    monitoring = Monitoring(database, clock)
+    error = next(s for s in monitoring.levels("engagement", 1) if s.metric == "mae_log")
+    assert (error.segment, error.n, error.bucket_s) == ("views_24h@0", 80, DAY)
+    before, now = error.levels
+    assert before.since == T0
+    assert now.since == pytest.approx(T0 + 50 * DAY, abs=3 * DAY)
+    assert (before.mean, now.mean) == (pytest.approx(0.16, abs=0.02), pytest.approx(0.4, abs=0.06))
+    assert before.buckets + now.buckets == 80
+    assert Monitoring(database, clock).levels("engagement", 1) == monitoring.levels("engagement", 1)
+
+
+def test_a_steady_series_has_one_level_and_a_short_one_none(sqlite_database: Database, clock: ManualClock) -> None:
+    rng = np.random.default_rng(9)
+    for day in range(70):
+        fill(sqlite_database, day, rng.normal(0, 0.2, 3))
+    answered(sqlite_database, *(row(at=T0 + hour * HOUR) for hour in range(20)))
+    found = {s.metric: s for s in Monitoring(sqlite_database, clock).levels("engagement", 1)}
+    assert [len(found[metric].levels) for metric in ("mae_log", "coverage")] == [1, 1]
+    rate = found["error_rate"]
+    assert (rate.levels, rate.n, rate.needed, rate.bucket_s) == ((), 20, 60, HOUR)
+    assert Monitoring(sqlite_database, clock).levels("nothing") == ()
+
+
+def test_levels_of_a_model_go_over_its_versions(sqlite_database: Database, clock: ManualClock) -> None:
+    for version in (1, 2):
+        for hour in range(40):
+            at = T0 + ((version - 1) * 40 + hour) * HOUR
+            rows = [row(at=at, version=version) for _ in range(5)]
+            answered(sqlite_database, *rows, *([row(at=at, version=2, arm="failed", answer={})] * (version == 2)))
+    monitoring = Monitoring(sqlite_database, clock)
+    rate = next(s for s in monitoring.levels("engagement") if s.metric == "error_rate")
+    assert [(level.since, round(level.mean, 2)) for level in rate.levels] == [(T0, 0), (T0 + 40 * HOUR, 0.17)]
+    assert {s.levels for s in monitoring.levels("engagement", 2) if s.metric == "error_rate"} == {()}
+
+
 def test_severity_grows_with_what_is_certain_of_the_loss() -> None:
     before = Sample(10_000, 0.5, 0.01)
     severities = [

@@ -350,6 +350,8 @@ def test_promises_and_degradation_of_a_model(office: Office) -> None:
     where = "/v1/monitoring/engagement/1/degradation"
     assert office.client.get(where).json() == []
     assert office.client.get(where, params={"recent_days": 0}).json()["field"] == "recent_days"
+    assert office.client.get("/v1/models/engagement/levels").json() == []
+    assert office.client.get("/v1/models/engagement/levels", params={"version": 0}).json()["field"] == "version"
 
 
 def test_quality_and_drift_of_a_version(office: Office) -> None:

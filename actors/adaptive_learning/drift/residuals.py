@@ -64,7 +64,7 @@ class ResidualDetector:
 
     def feed_many(self, errors: Sequence[float], ats: Sequence[int], posts: Sequence[str]) -> int:
         """Take errors of posts' answers in order of knowing (n each); how many of them raised an alarm."""
-        new = self._first_seen(posts)
+        new, self.recent_posts = first_seen(self.recent_posts, posts)
         self.n += len(new)
         taken = 0
         while self._learning and taken < len(new):
@@ -89,15 +89,6 @@ class ResidualDetector:
     def _learning(self) -> bool:
         return self.level is None or self.spread is None
 
-    def _first_seen(self, posts: Sequence[str]) -> list[int]:
-        """Rows of posts that are not among the last ones; they are now."""
-        new = []
-        for row, post in enumerate(posts):
-            if post not in self.recent_posts:
-                self.recent_posts = [*self.recent_posts, post][-_REMEMBERED:]
-                new.append(row)
-        return new
-
     @property
     def needs(self) -> int:
         """Errors still to come before it can judge."""
@@ -118,6 +109,16 @@ class ResidualDetector:
         self.level, self.spread, self.waiting = level, spread, []
 
 
+def first_seen(recent: list[str], posts: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Rows of posts that are not among the recent ones, and the recent ones from now on."""
+    new = []
+    for row, post in enumerate(posts):
+        if post not in recent:
+            recent = [*recent, post][-_REMEMBERED:]
+            new.append(row)
+    return new, recent
+
+
 def size_of(median: float) -> str:
     """Name of the size that an answer of this predicted median (views) belongs to: its power of ten, from 100 to
     100,000; smaller and larger ones belong to the ends.
@@ -129,6 +130,12 @@ def size_of(median: float) -> str:
 def is_size(stream: str) -> bool:
     """Whether a stream is one size's part of another."""
     return _SIZE in stream
+
+
+def parts_of(stream: str) -> tuple[str, str]:
+    """The whole stream and the size of a name; the size is empty for the whole."""
+    whole, _, size = stream.partition(_SIZE)
+    return whole, size
 
 
 def is_material(before: float | None, after: float | None) -> bool:

@@ -9,12 +9,13 @@ from functools import cache
 from itertools import chain
 
 from actors.adaptive_learning.monitoring import inputs, quality, requests, segments, slo
-from actors.adaptive_learning.monitoring.degradation import Sample, compare
+from actors.adaptive_learning.monitoring.degradation import FLOORS, MARGIN, Sample, compare
+from actors.adaptive_learning.monitoring.levels import levels_of
 from actors.adaptive_learning.monitoring.summary import HOURS, summarised
 from core.clock import DAY, HOUR, Clock
 from core.errors import AnalyticBotError, InvalidInput
 from core.schemas.health import Health
-from core.schemas.monitoring import BoundStatus, Degradation, SloReport, SloStatus, VersionMetrics
+from core.schemas.monitoring import BoundStatus, Degradation, SeriesLevels, SloReport, SloStatus, VersionMetrics
 from core.settings import SloSettings
 from core.sketch import LatencySketch
 from core.store.cursors import Cursors
@@ -24,10 +25,6 @@ from core.store.outcomes import OutcomeStore
 
 ATTEMPTS, OUTCOMES = "monitoring:attempts", "monitoring:outcomes"
 PAGE = 5000
-#: Rise of the mean error, as a share of itself, that does not matter.
-MARGIN = 0.10
-#: Rises of a share of requests that do not matter, however small it was.
-FLOORS = {"error_rate": 0.005, "slow_rate": 0.01, "missing_rate": 0.02}
 _SUMS = (quality.ABS, quality.SQUARE, quality.COVERED)
 
 
@@ -72,6 +69,21 @@ class Monitoring:
         since = (self._clock.now() // DAY - recent_days + 1) * DAY
         return (*self._outcomes_worse(model, version, since), *self._requests_worse(model, version, since))
 
+    def levels(self, model: str, version: int | None = None) -> tuple[SeriesLevels, ...]:
+        """When each figure changed, from what to what: errors, coverage and missing inputs by day, failures and slow
+        answers by hour. version None: of the model, whichever version answered. A series too short says so.
+        """
+        self.catch_up()
+        figures = (("mae_log", quality.ABS), ("coverage", quality.COVERED))
+        daily = [
+            (name, segment, buckets)
+            for name, metric in figures
+            for segment, buckets in self._points.series(model, version, metric).items()
+        ]
+        rates = self._rates(model, version)
+        found = [levels_of(*series, DAY) for series in daily]
+        return (*found, *(levels_of(*series, DAY if series[0] == "missing_rate" else HOUR) for series in rates))
+
     def slo(self, model: str, version: int | None = None) -> SloReport:
         """Objectives, what is left of their error budgets, and alerts; what has too few events says so.
 
@@ -100,18 +112,25 @@ class Monitoring:
         return found
 
     def _requests_worse(self, model: str, version: int, since: int) -> list[Degradation]:
-        asked = self._points.series(model, version, requests.REQUESTS).get(segments.ALL, {})
-        failed = self._points.series(model, version, requests.ERRORS).get(segments.ALL, {})
-        rates = [("error_rate", segments.ALL, _failing(asked, failed))] if asked else []
-        slow = self._points.series(model, version, requests.SLOW).get(self._slow)
-        rates += [("slow_rate", segments.ALL, slow)] if slow else []
-        missing = self._points.series(model, version, inputs.MISSING)
-        rates += [("missing_rate", name, of) for name, of in missing.items() if any(s.total for s in of.values())]
         found = []
-        for metric, segment, buckets in rates:
+        for metric, segment, buckets in self._rates(model, version):
             before, now = (_shares(half) for half in _halves(buckets, since))
             found.append(compare(metric, segment, before, now, MARGIN, FLOORS[metric]))
         return found
+
+    def _rates(self, model: str, version: int | None) -> list[tuple[str, str, Mapping[int, Sum]]]:
+        """Shares of requests: (metric, segment, buckets)."""
+        asked = self._points.series(model, version, requests.REQUESTS).get(segments.ALL, {})
+        failed = self._points.series(model, version, requests.ERRORS).get(segments.ALL, {})
+        rates: list[tuple[str, str, Mapping[int, Sum]]] = []
+        if asked:
+            rates.append(("error_rate", segments.ALL, _failing(asked, failed)))
+        slow = self._points.series(model, version, requests.SLOW).get(self._slow)
+        if slow:
+            rates.append(("slow_rate", segments.ALL, slow))
+        missing = self._points.series(model, version, inputs.MISSING)
+        rates += [("missing_rate", name, of) for name, of in missing.items() if any(s.total for s in of.values())]
+        return rates
 
     def _events(self, model: str, version: int | None, now: int) -> tuple[SloStatus, ...]:
         promised = self._promised

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from core.schemas.monitoring import Degradation, Level
+from core.schemas.monitoring import Degradation, Severity
 
 Direction = Literal["higher", "lower"]
 
@@ -23,6 +23,10 @@ BETTER: dict[str, Direction] = {
     "missing_rate": "lower",
     "coverage": "higher",
 }
+#: Rise of a figure, as a share of itself, that does not matter.
+MARGIN = 0.10
+#: Rises of a share of requests that do not matter, however small it was.
+FLOORS = {"error_rate": 0.005, "slow_rate": 0.01, "missing_rate": 0.02}
 #: A loss is medium, or high, from this multiple of what is tolerated on.
 MEDIUM, HIGH = 2.5, 5.0
 #: Observations on each side below which nothing is said.
@@ -67,6 +71,6 @@ def compare(metric: str, segment: str, before: Sample, now: Sample, margin: floa
     return Degradation(metric, segment, verdict, before.n, now.n, change, low, high, severity)
 
 
-def _severity(certain: float, tolerated: float) -> Level:
+def _severity(certain: float, tolerated: float) -> Severity:
     """certain: the least that the loss can be, at 99 %; it is above `tolerated`."""
     return "high" if certain > HIGH * tolerated else "medium" if certain > MEDIUM * tolerated else "low"

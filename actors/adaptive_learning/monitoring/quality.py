@@ -35,7 +35,7 @@ def sums_of(outcomes: Iterable[JoinedOutcome]) -> Iterator[tuple[Point, Sum]]:
         if not outcome.foreseen:
             continue
         error = outcome.log_error
-        inside = outcome.answer.q10 <= outcome.value <= outcome.answer.q90
+        inside = outcome.inside
         segment = slice_name(outcome.target, outcome.known_age_h)
         for metric, value in ((ABS, abs(error)), (SQUARE, error * error), (SIGNED, error), (COVERED, float(inside))):
             yield Point(outcome.model, outcome.version, segment, metric, day), Sum(1, value)

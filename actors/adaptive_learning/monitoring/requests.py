@@ -24,19 +24,12 @@ CanaryOf = Callable[[str, int, int], int | None]
 
 
 def sums_of(attempts: Iterable[Attempt], canary_of: CanaryOf, slow_ms: float) -> Iterator[tuple[Point, Sum]]:
-    """What rows of the prediction log add to the stored sums: 5-minute buckets over all, daily ones of a segment.
-
-    A rescued row is a request and a failure of the version on trial (`canary_of(model, epoch, stable)`), and a
-    request of the version that helped out, unless that failed too: it then has a row of its own.
-    """
+    """What rows of the prediction log add to the stored sums: 5-minute buckets over all, daily ones of a segment."""
     for attempt in attempts:
-        if attempt.arm == "rescued":
-            canary = canary_of(attempt.model, attempt.epoch, attempt.version)
-            if canary is not None:
-                yield from _counted(attempt, canary, "canary", failed=True)
-            if not attempt.answered:
-                continue
-        yield from _counted(attempt, attempt.version, attempt.arm, failed=not attempt.answered)
+        for version, arm, failed in executions(attempt, canary_of):
+            yield from _counted(attempt, version, arm, failed=failed)
+        if attempt.arm == "rescued" and not attempt.answered:
+            continue
         bucket = attempt.at // STEP * STEP
         unserved = Point(attempt.model, attempt.version, segments.ALL, UNSERVED, bucket)
         yield unserved, Sum(1, float(not attempt.answered))
@@ -44,6 +37,21 @@ def sums_of(attempts: Iterable[Attempt], canary_of: CanaryOf, slow_ms: float) ->
             metric = SLOW_RESCUED if attempt.arm == "rescued" else SLOW
             point = Point(attempt.model, attempt.version, slow_segment(slow_ms), metric, bucket)
             yield point, Sum(1, float(attempt.latency_ms > slow_ms))
+
+
+def executions(attempt: Attempt, canary_of: CanaryOf) -> Iterator[tuple[int, str, bool]]:
+    """The versions that an attempt asked: (version, arm, whether it failed).
+
+    A rescued row is a request and a failure of the version on trial (`canary_of(model, epoch, stable)`), and a
+    request of the version that helped out, unless that failed too: it then has a row of its own.
+    """
+    if attempt.arm == "rescued":
+        canary = canary_of(attempt.model, attempt.epoch, attempt.version)
+        if canary is not None:
+            yield canary, "canary", True
+        if not attempt.answered:
+            return
+    yield attempt.version, attempt.arm, not attempt.answered
 
 
 def sketches_of(attempts: Iterable[Attempt]) -> dict[Place, LatencySketch]:

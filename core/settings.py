@@ -66,7 +66,7 @@ class RolloutDefaults(BaseModel):
     )
     abandon_s: float = Field(_USUAL.abandon_s, description="... and goes back to stable after this")
     prepare_s: float = Field(_USUAL.prepare_s, description="the challenger must be loaded and answer by then")
-    webhook: SecretStr | None = Field(None, description="roll-out notices are posted here; unset: only logged")
+    webhook: SecretStr | None = Field(None, description="notices of roll-outs and alerts go here; unset: only logged")
 
     def fields(self) -> dict[str, Any]:
         """As fields of RolloutConfig, for `configured`: all but where notices go."""

@@ -1,4 +1,4 @@
-"""models slo, degradation, levels, feedback: how versions do in service, asked of the running service."""
+"""models slo, alerts, degradation, levels, feedback: how versions do in service, asked of the running service."""
 
 from __future__ import annotations
 
@@ -35,6 +35,21 @@ def slo(
         console().print(f"{alert.severity}: {alert.reason}")
     if not report.alerts:
         console().print("nothing burns")
+
+
+def alerts(
+    model: Name = ENGAGEMENT,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="how many, newest first")] = 20,
+    json: AsJson = False,
+) -> None:
+    """Promises of a model that began to be broken or are kept again."""
+    with connect(settings=settings()) as bot:
+        found = bot.models[model].alerts(limit)
+    if json:
+        show_json(found)
+        return
+    rows = [(when(c.at), c.slo, c.severity, c.state, c.reason) for c in found]
+    table(model, ("when", "objective", "severity", "what", "why"), rows)
 
 
 def degradation(

@@ -174,6 +174,7 @@ def deployment(model: Model = ENGAGEMENT, json: AsJson = False) -> None:
 
 
 models.command()(service_commands.slo)
+models.command()(service_commands.alerts)
 models.command()(service_commands.degradation)
 models.command()(service_commands.levels)
 models.command()(service_commands.feedback)

@@ -12,7 +12,7 @@ from core.schemas.analytics import AnomalyFinding, DataStatus, Overview, PostRow
 from core.schemas.channels import Channel, PostDraft
 from core.schemas.health import Health
 from core.schemas.models import Alias, AliasChange, ModelVersion, TaskState, TrainingTask
-from core.schemas.monitoring import Degradation, DriftReport, SeriesLevels, SloReport, VersionMetrics
+from core.schemas.monitoring import AlertChange, Degradation, DriftReport, SeriesLevels, SloReport, VersionMetrics
 from core.schemas.predictions import (
     ENGAGEMENT,
     FeedbackAck,
@@ -161,6 +161,10 @@ class AsyncModels:
     async def slo(self, number: int | None = None) -> SloReport:
         """Objectives, what is left of their error budgets, and alerts: of the model, or of one version."""
         return await self._send(calls.slo(self.model, number))
+
+    async def alerts(self, limit: int = 50) -> tuple[AlertChange, ...]:
+        """Promises that began to be broken or are kept again, newest first."""
+        return await self._send(calls.alerts(self.model, limit))
 
     async def drift(self, number: int) -> DriftReport:
         """The last drift report; NotFound before the first."""

@@ -12,7 +12,7 @@ from core.schemas.analytics import AnomalyFinding, DataStatus, Overview, PostRow
 from core.schemas.channels import Channel, PostDraft
 from core.schemas.health import Health
 from core.schemas.models import Alias, AliasChange, ModelVersion, TaskState, TrainingTask
-from core.schemas.monitoring import Degradation, DriftReport, SeriesLevels, SloReport, VersionMetrics
+from core.schemas.monitoring import AlertChange, Degradation, DriftReport, SeriesLevels, SloReport, VersionMetrics
 from core.schemas.predictions import FeedbackAck, FeedbackItem, FeedbackSummary, Prediction, SettledPrediction
 from core.schemas.rollouts import (
     Explanation,
@@ -256,6 +256,11 @@ def levels(model: str, number: int | None) -> Call[tuple[SeriesLevels, ...]]:
 def slo(model: str, number: int | None) -> Call[SloReport]:
     """Objectives and error budgets."""
     return _get(SloReport, f"/v1/models/{_name(model)}/slo", version=number)
+
+
+def alerts(model: str, limit: int) -> Call[tuple[AlertChange, ...]]:
+    """Alerts that began or ended."""
+    return _get(tuple[AlertChange, ...], f"/v1/models/{_name(model)}/alerts", limit=limit)
 
 
 def drift(model: str, number: int) -> Call[DriftReport]:

@@ -14,7 +14,7 @@ from core.schemas.models import (
     TrainingRequest,
     TrainingTask,
 )
-from core.schemas.monitoring import Degradation, DriftReport, SeriesLevels, SloReport, VersionMetrics
+from core.schemas.monitoring import AlertChange, Degradation, DriftReport, SeriesLevels, SloReport, VersionMetrics
 from core.schemas.predictions import FeedbackAck, FeedbackItem, FeedbackSummary, JoinReport
 from core.schemas.rollouts import (
     Explanation,
@@ -119,6 +119,14 @@ class MonitoringService(Service, Protocol):
 
     def slo(self, model: str, version: int | None = None) -> SloReport:
         """Objectives, error budgets and alerts: as askers met the model, or of one version."""
+        ...
+
+    def watch(self, model: str) -> tuple[AlertChange, ...]:
+        """Store which alerts of the model began or ended since the last time; what was new."""
+        ...
+
+    def alerts(self, model: str, limit: int = 50) -> tuple[AlertChange, ...]:
+        """Alerts that began or ended, newest first."""
         ...
 
 

@@ -169,6 +169,27 @@ class SloAlert:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertChange:
+    """A promise of a model, as its askers met it, that began to be broken or is kept again.
+
+    (model, seq) names it, also when people are told of it twice.
+    """
+
+    model: str
+    slo: str
+    severity: AlertSeverity
+    state: Literal["begun", "ended"]
+    at: int
+    reason: str
+    seq: int = 0  # given by the database
+
+    @property
+    def key(self) -> str:
+        """Identity of the notice."""
+        return f"alert:{self.model}:{self.seq}"
+
+
+@dataclass(frozen=True, slots=True)
 class SloReport:
     """Objectives of a model as its askers met it, or of one version."""
 

@@ -205,6 +205,11 @@ class RolloutNotice:
     holds: tuple[str, ...]
     reason: str
 
+    @property
+    def key(self) -> str:
+        """Identity of the notice."""
+        return f"{self.rollout}:{self.seq}"
+
 
 @dataclass(frozen=True, slots=True)
 class TrafficFigures:

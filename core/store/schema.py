@@ -362,6 +362,22 @@ latency_sketch = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
+# Alerts that began or ended; the last row of an objective and severity says whether it is open.
+slo_alert = Table(
+    "slo_alert",
+    metadata,
+    Column("seq", Seq, primary_key=True, autoincrement=True),
+    Column("model", String(64), nullable=False),
+    Column("slo", String(16), nullable=False),
+    Column("severity", String(8), nullable=False),  # page, ticket
+    Column("state", String(8), nullable=False),  # begun, ended
+    Column("at", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("told", Boolean, nullable=False),  # whether people were told
+    Index(None, "model", "told"),
+    sqlite_autoincrement=True,
+)
+
 reference_window = Table(
     "reference_window",
     metadata,

@@ -17,7 +17,7 @@ from core.schemas.models import (
     TrainingRequest,
     TrainingTask,
 )
-from core.schemas.monitoring import Degradation, DriftReport, SeriesLevels, SloReport, VersionMetrics
+from core.schemas.monitoring import AlertChange, Degradation, DriftReport, SeriesLevels, SloReport, VersionMetrics
 from core.schemas.predictions import ENGAGEMENT, FeedbackAck, FeedbackItem, FeedbackSummary, Target
 from core.schemas.rollouts import SplitReport
 from core.schemas.versions import ArtifactCheck, Comparison, Deployment, PruneReport
@@ -215,6 +215,11 @@ def _service(routes: APIRouter, parts: GatewayParts) -> None:
     async def slo(request: Request, model: str, version: Annotated[int | None, Query(ge=1)] = None) -> Response:
         """Objectives, what is left of their error budgets, and alerts; of one version, if named."""
         return cached(request, await in_thread(services.monitoring.slo, model, version))
+
+    @routes.get("/v1/models/{model}/alerts", response_model=tuple[AlertChange, ...], tags=["monitoring"])
+    async def alerts(request: Request, model: str, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> Response:
+        """Promises that began to be broken or are kept again, newest first."""
+        return cached(request, await in_thread(services.monitoring.alerts, model, limit))
 
     @routes.get("/v1/drift/{model}/{version}", response_model=DriftReport, tags=["drift"])
     async def drift(request: Request, model: str, version: int) -> Response:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from actors.adaptive_learning.deployment.notices import SILENT_ROWS, Notices, WebhookSink
+from actors.adaptive_learning.orchestrator.notices import SILENT_ROWS, Notices, RolloutOutbox, WebhookSink
 from core.clock import ManualClock
 from core.errors import ServiceUnavailable
 from core.schemas.rollouts import Phase, RolloutNotice
@@ -88,7 +88,7 @@ def test_rows_without_a_decision_are_passed_over(sqlite_database: Database, cloc
     controller = world.controller()
     world.served(controller)
     rollout, store = controller.start(MODEL, 2, CONFIG, "k").id, RolloutStore(sqlite_database)
-    notices = Notices(store, ())
+    notices = Notices((RolloutOutbox(store),), ())
     assert notices.deliver(MODEL) == 1
     silent = Decision("{}", digest("{}"), "[]")
     state = RolloutState(store.load(rollout).record, Phase.PREPARING, 1)

@@ -16,8 +16,9 @@ from cluster.cli import main
 from cluster.processes import Identity
 from cluster.state import HeadState
 from core.clock import DAY, HOUR
-from core.schemas.monitoring import DriftReport, StreamDrift
+from core.schemas.monitoring import AlertChange, DriftReport, StreamDrift
 from core.settings import Settings
+from core.store.alerts import AlertLog
 from core.store.drift_reports import DriftReportStore
 from core.store.metrics_store import MetricStore, Point, Sum
 from tests.cluster.conftest import Deployment
@@ -465,6 +466,22 @@ def test_the_group_that_drifted_is_shown_with_its_time(run: Run, served: Deploym
     assert "a note" in shown
     (first, *_) = json.loads(run("drift", "of-groups", "--version", "1", "--json")[1])["streams"]
     assert (first["group"], first["onset_estimate"]) == ("1e4", 86_400)
+
+
+def test_alerts_that_began_and_ended_are_listed(run: Run, served: Deployment) -> None:
+    began = AlertChange("of-alerts", "availability", "page", "begun", 3600, "it burns")
+    log = AlertLog(served.world.database)
+    log.settle("of-alerts", lambda _: [began, replace(began, state="ended", at=7200, reason="it does not")])
+    code, out, _ = run("models", "alerts", "of-alerts")
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert code == 0
+    assert lines[-2:] == [
+        "1970-01-01 02:00 availability page ended it does not",
+        "1970-01-01 01:00 availability page begun it burns",
+    ]
+    assert [c["state"] for c in json.loads(run("models", "alerts", "of-alerts", "--limit", "1", "--json")[1])] == [
+        "ended"
+    ]
 
 
 def test_drift_before_the_first_report_says_so(run: Run, served: Deployment) -> None:

@@ -67,6 +67,7 @@ def test_a_prediction_asked_twice_under_a_key_is_one_prediction(deployment: Depl
         assert (report.version, report.events[0].n > 0) == (None, True)
         assert {d.verdict for d in bot.models.degradation(1)} <= {"insufficient"}
         assert {s.levels for s in bot.models.levels(1)} == {()}
+        assert bot.models.alerts() == ()
 
 
 def test_a_draft_is_predicted(deployment: Deployment) -> None:

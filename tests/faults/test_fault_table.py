@@ -21,10 +21,10 @@ from actors.adaptive_learning.deployment.bookkeeping import Book, Executions, Ta
 from actors.adaptive_learning.deployment.controller import Controller
 from actors.adaptive_learning.deployment.events import Counts, Cursors, Pairs
 from actors.adaptive_learning.deployment.judge import harm, safety
-from actors.adaptive_learning.deployment.notices import Notices
 from actors.adaptive_learning.deployment.record import NO_DATA_S, Record, Stage, new_record
 from actors.adaptive_learning.deployment.reducer import step
 from actors.adaptive_learning.feedback.actor import Feedback
+from actors.adaptive_learning.orchestrator.notices import Notices
 from core.clock import DAY, HOUR, ManualClock
 from core.codec import from_json
 from core.errors import ArtifactCorrupt, Conflict, NotFound, Refused, StorageBroken

@@ -351,6 +351,8 @@ def test_promises_and_degradation_of_a_model(office: Office) -> None:
     assert office.client.get(where).json() == []
     assert office.client.get(where, params={"recent_days": 0}).json()["field"] == "recent_days"
     assert office.client.get("/v1/models/engagement/levels").json() == []
+    assert office.client.get("/v1/models/engagement/alerts").json() == []
+    assert office.client.get("/v1/models/engagement/alerts", params={"limit": 0}).json()["field"] == "limit"
     assert office.client.get("/v1/models/engagement/levels", params={"version": 0}).json()["field"] == "version"
 
 

@@ -9,15 +9,25 @@ from functools import cache
 from itertools import chain
 
 from actors.adaptive_learning.monitoring import inputs, quality, requests, segments, slo
+from actors.adaptive_learning.monitoring.alerts import changes
 from actors.adaptive_learning.monitoring.degradation import FLOORS, MARGIN, Sample, compare
 from actors.adaptive_learning.monitoring.levels import levels_of
 from actors.adaptive_learning.monitoring.summary import HOURS, summarised
 from core.clock import DAY, HOUR, Clock
 from core.errors import AnalyticBotError, InvalidInput
 from core.schemas.health import Health
-from core.schemas.monitoring import BoundStatus, Degradation, SeriesLevels, SloReport, SloStatus, VersionMetrics
+from core.schemas.monitoring import (
+    AlertChange,
+    BoundStatus,
+    Degradation,
+    SeriesLevels,
+    SloReport,
+    SloStatus,
+    VersionMetrics,
+)
 from core.settings import SloSettings
 from core.sketch import LatencySketch
+from core.store.alerts import AlertLog
 from core.store.cursors import Cursors
 from core.store.database import Database
 from core.store.metrics_store import MetricStore, Place, Point, Sum
@@ -41,6 +51,7 @@ class Monitoring:
         self._points = MetricStore(database)
         self._outcomes = OutcomeStore(database)
         self._cursors = Cursors(database)
+        self._alerts = AlertLog(database)
         self._lock = threading.Lock()
         self._promised = promised or SloSettings()
 
@@ -96,6 +107,17 @@ class Monitoring:
         return SloReport(
             model, version, now, self._promised.period_days, events, outcomes, slo.alerts(events, outcomes)
         )
+
+    def watch(self, model: str) -> tuple[AlertChange, ...]:
+        """Judge the model's objectives and store which alerts began or ended since the last time; what was new."""
+        report = self.slo(model)
+        return self._alerts.settle(model, lambda open_alerts: changes(model, open_alerts, report))
+
+    def alerts(self, model: str, limit: int = 50) -> tuple[AlertChange, ...]:
+        """Alerts that began or ended, newest first; InvalidInput unless limit is 1 or more."""
+        if limit < 1:
+            raise InvalidInput(f"limit must be 1 or more, not {limit}", field="limit")
+        return self._alerts.latest(model, limit)
 
     def _outcomes_worse(self, model: str, version: int, since: int) -> list[Degradation]:
         series = {metric: self._points.series(model, version, metric) for metric in _SUMS}

@@ -116,8 +116,8 @@ def alerts(events: Sequence[SloStatus], outcomes: Sequence[BoundStatus]) -> tupl
     for status in events:
         firing = [rule for rule in status.rules if rule.state == "firing"]
         if firing:
-            found.append(SloAlert(status.name, firing[0].severity, _burning(status, firing[0])))
-    found += [SloAlert(b.name, b.state, _missed(b)) for b in outcomes if b.state == "page" or b.state == "ticket"]
+            found.append(SloAlert(status.name, firing[0].severity, burning(status, firing[0])))
+    found += [SloAlert(b.name, b.state, missed(b)) for b in outcomes if b.state == "page" or b.state == "ticket"]
     return tuple(sorted(found, key=lambda alert: alert.severity != "page"))
 
 
@@ -190,7 +190,8 @@ def _widened(bounds: tuple[float | None, float | None]) -> tuple[float | None, f
     return middle - URGENT * half, middle + URGENT * half
 
 
-def _burning(status: SloStatus, rule: BurnRule) -> str:
+def burning(status: SloStatus, rule: BurnRule) -> str:
+    """Why a rule fires, for a person."""
     left = "" if status.budget_left is None else f"; {status.budget_left:.0%} of the error budget left"
     return (
         f"{status.name}: the error budget burns {rule.long_burn:.1f} times too fast over {_span(rule.long_s)} and "
@@ -198,7 +199,8 @@ def _burning(status: SloStatus, rule: BurnRule) -> str:
     )
 
 
-def _missed(bound: BoundStatus) -> str:
+def missed(bound: BoundStatus) -> str:
+    """What a mean is, and what it should be."""
     bounds = " and ".join(
         f"{word} {value:g}" for word, value in (("at least", bound.low), ("at most", bound.high)) if value is not None
     )

@@ -12,8 +12,8 @@ from typing import Any, get_args
 import structlog
 
 from actors.adaptive_learning.deployment.controller import Controller
-from actors.adaptive_learning.deployment.notices import Notices
 from actors.adaptive_learning.orchestrator import holds
+from actors.adaptive_learning.orchestrator.notices import Notices
 from actors.adaptive_learning.orchestrator.steps import Steps, Waiting
 from actors.adaptive_learning.orchestrator.triggers import BUDGET_S, Changed, changed_at, decide
 from core.clock import HOUR, Clock
@@ -51,6 +51,8 @@ log = structlog.get_logger(__name__)
 
 #: Time of the data between two comparisons of the inputs with the reference.
 DRIFT_CHECK_S = 12 * HOUR
+#: Seconds between two looks at the objectives: the shortest window of an alert is five minutes.
+WATCH_S = 30.0
 #: Transitions in one tick; more are left to the next, so that a tick stays short.
 TRANSITIONS_A_TICK = 4
 _OPTIONS = frozenset({"tune", "params", "strategy", "rollout", "skip_validation"})
@@ -85,6 +87,7 @@ class Orchestrator:
         self._referenced: int | None = None
         self._compared: tuple[int, int] | None = None  # champion whose inputs were compared last, and when
         self._waiting_for = "its first tick"
+        self._watched: float | None = None  # when objectives were judged last, on the machine's clock
         if self.autostart:
             # A roll-out is watched by a thread of its own: a consumer that hangs must not delay a way back or a lease;
             # nor may somebody who is slow to take a notice.
@@ -124,8 +127,21 @@ class Orchestrator:
         return self.controller.tick(model)
 
     def notify(self, model: str = ENGAGEMENT) -> int:
-        """Tell people what roll-outs decided since the last time; how many decisions."""
+        """Tell people what roll-outs decided and which promises began or ceased to be broken; how many notices."""
+        self._watch_promises(model)
         return self._notices.deliver(model)
+
+    def _watch_promises(self, model: str) -> None:
+        """What is stored already is told even where the objectives cannot be judged now."""
+        now = self.clock.monotonic()
+        if self._watched is not None and now - self._watched < WATCH_S:
+            return
+        try:
+            self.monitoring.watch(model)
+        except ServiceUnavailable as error:
+            log.warning("service_unavailable", service="monitoring", error=str(error))
+            return
+        self._watched = now
 
     def _run(self, turn: Callable[[], object]) -> None:
         while True:  # at once: after a restart a roll-out waits to be steered

@@ -354,7 +354,7 @@ def main() -> int:
     residuals(sheet, options.rows, options.shifts)
     limit(sheet, options.shifts)
     error_rates(sheet, options.rows, options.shifts)
-    in_service(sheet, options.rows // 4, options.shifts // 4)
+    in_service(sheet, options.rows, 2 * options.shifts // 5)
     rivals(sheet)
     speed(sheet)
     stored_series(sheet, max(options.shifts // 5, 20))

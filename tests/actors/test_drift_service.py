@@ -14,9 +14,11 @@ from actors.adaptive_learning.drift.actor import Drift
 from actors.adaptive_learning.versioning.actor import Versioning
 from core.artifacts import ArtifactStore
 from core.clock import DAY, HOUR, ManualClock
+from core.codec import from_json, to_json
 from core.errors import Broken, InsufficientData, NoData, NotFound
 from core.history import Floats
 from core.schemas.models import Lineage, NewVersion, Signature
+from core.schemas.monitoring import DriftReport
 from core.schemas.predictions import Outcome, Quantiles
 from core.store.database import Database
 from core.store.ids import new_id
@@ -400,6 +402,26 @@ def test_requests_of_another_width_are_a_fault(light: World) -> None:
     light.serve(version, light.usual(120), features=light.features(120)[:, :4])
     with pytest.raises(Broken, match="4 features, its reference 5"):
         drift.check("engagement", version)
+
+
+def test_values_that_are_no_numbers_constant_columns_and_empty_windows_have_typed_answers(light: World) -> None:
+    version, drift = light.register(), light.drift()
+    drift.set_reference("engagement", version)
+    with pytest.raises(InsufficientData) as gap:
+        drift.check("engagement", version)
+    assert (gap.value.needed, gap.value.have) == (100, 0)
+    given = light.features(200)
+    given[:, 2] = np.nan
+    given[::2, 3], given[1::2, 3] = np.inf, -np.inf
+    given[:, 4] = 7.0
+    light.serve(version, light.usual(200), features=given)
+    report = drift.check("engagement", version)
+    found = {f.feature: f for f in report.features}
+    assert [found[name].missing_change for name in NAMES[2:]] == [1.0, 1.0, 0.0]
+    assert all(found[name].rejected for name in NAMES[2:]), "values that are gone, and a column that is constant now"
+    assert not any(found[name].rejected for name in NAMES[:2]), "constant on both sides"
+    assert report.severity == "low"
+    assert from_json(DriftReport, to_json(report)) == report
 
 
 def test_answers_given_with_hindsight_and_other_versions_are_not_fed(light: World) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 
 from actors.adaptive_learning.drift.batch.categories import MOST, added
 from actors.adaptive_learning.drift.batch.counts import Profile
-from actors.adaptive_learning.drift.batch.sources import ParquetSource, source_of
+from actors.adaptive_learning.drift.batch.sources import WIDEST, ArraySource, ArrowSource, ParquetSource, source_of
 from actors.adaptive_learning.drift.batch.table import compare_counts, compare_tables
 from core.codec import from_json, to_json
 from core.errors import InsufficientData, InvalidInput
@@ -167,6 +169,48 @@ def test_a_wide_table_is_compared_in_pieces() -> None:
     assert report.multivariate is not None
     assert report.multivariate.columns == 64
     assert "64 of 1500 columns" in report.notes[0]
+
+
+WIDE = 10**6
+
+
+def test_a_table_of_a_million_columns_is_refused_before_it_is_read() -> None:
+    rng = np.random.default_rng(12)
+    good = rng.normal(size=(40, 2))
+    wide, flags = (np.broadcast_to(value, (40, WIDE)) for value in (np.float32(0), np.True_))
+    tracemalloc.start()
+    with pytest.raises(InvalidInput, match=r"1,000,000 columns: at most 16,384") as caught:
+        compare_tables(wide, good, rng=rng)
+    with pytest.raises(InvalidInput, match="columns"):
+        compare_tables(good, flags, rng=rng)
+    with pytest.raises(InvalidInput, match="columns"):
+        ArraySource(wide)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+    assert (caught.value.details["field"], caught.value.details["most"]) == ("columns", WIDEST)
+
+
+@pytest.mark.parametrize("kind", ["frame", "mapping", "objects"])
+def test_wide_tables_of_other_kinds_are_refused_too(kind: str) -> None:
+    column = np.zeros(2)
+    tables: dict[str, Callable[[], Any]] = {
+        "frame": lambda: pd.DataFrame(np.zeros((2, WIDE), np.float32)),
+        "mapping": lambda: dict.fromkeys(range(WIDE), column),
+        "objects": lambda: np.broadcast_to(np.array(None, dtype=object), (2, WIDE)),
+    }
+    with pytest.raises(InvalidInput, match="1,000,000 columns"):
+        source_of(tables[kind]())
+
+
+def test_a_wide_file_and_an_arrow_table_are_refused_and_the_widest_allowed_is_not(tmp_path: Path) -> None:
+    names = [f"f{i}" for i in range(WIDEST + 1)]
+    table = pa.table([pa.array([1.0])] * len(names), names=names)
+    pq.write_table(table, tmp_path / "wide.parquet", write_statistics=False)
+    for make in (lambda: ParquetSource(tmp_path / "wide.parquet"), lambda: ArrowSource(table)):
+        with pytest.raises(InvalidInput, match="16,385 columns"):
+            make()
+    assert len(source_of(table.select(names[1:])).kinds) == WIDEST
 
 
 def test_files_and_merged_shards_say_what_the_whole_table_says(tmp_path: Path) -> None:

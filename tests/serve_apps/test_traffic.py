@@ -28,6 +28,17 @@ def test_the_old_version_serves_until_the_new_one_is_loaded(bench: Bench) -> Non
     assert (bench.traffic.report().epoch, bench.one().version) == (2, 2)
 
 
+def test_after_a_rollback_the_first_version_answers_as_before(bench: Bench) -> None:
+    bench.serve(bench.world.split(epoch=1))
+    first = bench.one()
+    bench.serve(bench.world.split(epoch=2, stable=2))
+    second = bench.one()
+    bench.serve(bench.world.split(epoch=3, stable=1))
+    again = bench.one()
+    assert [answer.version for answer in (first, second, again)] == [1, 2, 1]
+    assert again.targets == first.targets != second.targets
+
+
 def test_a_new_weight_is_in_force_at_once(bench: Bench) -> None:
     bench.trial(0.1)
     assert bench.traffic.apply(bench.world.split(epoch=3, canary=2, weight=0.5)).weight == 0.5

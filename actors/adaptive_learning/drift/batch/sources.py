@@ -17,6 +17,8 @@ from core.schemas.drift import ColumnKind
 
 #: Rows that are read from a file at a time.
 BLOCK_ROWS = 1 << 17
+#: Columns of a table at most: a report has a line for each. Wider ones are refused before anything of them is read.
+WIDEST = 1 << 14
 
 Kind = ColumnKind | Literal["unsupported"]
 
@@ -51,6 +53,7 @@ class ArraySource:
     """An n x F array of numbers; columns are named f0, f1, ... unless names are given."""
 
     def __init__(self, table: Numbers, names: Sequence[str] | None = None) -> None:
+        _narrow(_width(table))
         self._table = matrix(table)
         width = self._table.shape[1]
         named = [f"f{i}" for i in range(width)] if names is None else [str(name) for name in names]
@@ -113,6 +116,8 @@ class ParquetSource:
             files = [pq.ParquetFile(path) for path in self._paths]
         except (OSError, pa.ArrowException) as error:
             raise InvalidInput(f"not a readable Parquet file: {error}") from error
+        for file in files:
+            _narrow(file.metadata.num_columns)
         self._kinds = _kinds(files[0].schema_arrow)
         for path, file in zip(self._paths, files, strict=True):
             if _kinds(file.schema_arrow) != self._kinds:
@@ -139,9 +144,13 @@ class ParquetSource:
 
 
 def source_of(table: Any, names: Sequence[str] | None = None) -> Source:
-    """The source of a table: one already, an array of numbers or objects, a mapping of columns, or an Arrow table."""
+    """The source of a table: one already, an array of numbers or objects, a mapping of columns, or an Arrow table.
+
+    InvalidInput for what is no table, or has more than WIDEST columns.
+    """
     if isinstance(table, (ArraySource, ArrowSource, ParquetSource)):
         return table
+    _narrow(_width(table))
     if isinstance(table, np.ndarray) and table.dtype.kind in "fiub":
         return ArraySource(table, names)
     if isinstance(table, np.ndarray):
@@ -155,6 +164,24 @@ def source_of(table: Any, names: Sequence[str] | None = None) -> Source:
         return ArrowSource(table)
     except (TypeError, ValueError, pa.ArrowException) as error:
         raise InvalidInput(f"not a table: {type(table).__name__} ({error})") from error
+
+
+def _width(table: Any) -> int:
+    """Columns of whatever looks like a table; 0: not known."""
+    if isinstance(table, Mapping):
+        return len(table)
+    shape = getattr(table, "shape", ())
+    return int(shape[1]) if isinstance(shape, tuple) and len(shape) == 2 else 0
+
+
+def _narrow(width: int) -> None:
+    if width > WIDEST:
+        raise InvalidInput(
+            f"a table has {width:,} columns: at most {WIDEST:,} are compared in one report; compare it in parts",
+            field="columns",
+            columns=width,
+            most=WIDEST,
+        )
 
 
 def _column(values: Any) -> pa.Array:
@@ -172,6 +199,7 @@ def _column(values: Any) -> pa.Array:
 
 
 def _kinds(schema: pa.Schema) -> dict[str, Kind]:
+    _narrow(len(schema.names))
     if len(set(schema.names)) != len(schema.names):
         raise InvalidInput("a table has two columns of one name")
     return {field.name: _kind(field.type) for field in schema}

@@ -1,6 +1,6 @@
 """Alembic's entry: runs on the connection that `core.store.migrate` opened, inside its transaction.
 
-To add a change: edit `core/store/schema.py`, then write `versions/NNNN_what.py` by hand or from Alembic's proposal
+To add a change: edit `core/store/schema/`, then write `versions/NNNN_what.py` by hand or from Alembic's proposal
 (`core.store.migrate.proposal(database)` prints the operations that a database lacks).
 """
 

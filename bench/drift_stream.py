@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.signal import lfilter
 
 from actors.adaptive_learning.drift.cusum import Alarm, Cusum, at_rest
 from actors.adaptive_learning.drift.dependence import long_run
@@ -33,6 +32,7 @@ from actors.adaptive_learning.drift.onset import segments
 from actors.adaptive_learning.drift.shares import REFERENCE, ShareDetector, Watched
 from actors.adaptive_learning.drift.thresholds import Heights
 from bench._river import RiverDetector
+from bench._streams import bursts, ones, stream
 from core.history import Floats
 
 RATE = 1e-5
@@ -64,21 +64,6 @@ class Sheet:
         if not kept:
             self.missed.append(name)
         print(f"  {name:62} {value:9.4g}  {bar:9} {'' if not bar else 'kept' if kept else 'MISSED'}", flush=True)
-
-
-def stream(kind: str, n: int, rng: np.random.Generator) -> Floats:
-    """n values of mean 0 and standard deviation 1; ar: correlation .5 of neighbours."""
-    if kind == "t3":
-        return rng.standard_t(3, n) / np.sqrt(3)
-    values = rng.normal(size=n + 30)
-    if kind == "ar":
-        values = lfilter([np.sqrt(0.75)], [1, -0.5], values)
-    return values[30:]
-
-
-def ones(share: float, n: int, rng: np.random.Generator) -> Floats:
-    """0/1 values, each 1 with that probability."""
-    return (rng.random(n) < share).astype(float)
 
 
 def first(detector: Cusum, source: Source, start: int) -> Alarm | None:
@@ -212,21 +197,21 @@ def _share(share: float, rng: np.random.Generator) -> Source:
 def in_service(sheet: Sheet, rows: int, shifts: int) -> None:
     """Shares as the drift service follows them: the reference is what came first, a rise that lasts is one alarm."""
     print("shares in service, from the first value on")
-    cases: tuple[tuple[str, Watched, float, float, bool], ...] = (
-        ("failed", "failed", 0.02, 0.10, False),
-        ("missed", "missed", 0.2, 0.4, False),
-        ("missed in bursts (correlation .5)", "missed", 0.2, 0.4, True),
+    cases: tuple[tuple[str, Watched, float, float, Callable[..., Floats]], ...] = (
+        ("failed", "failed", 0.02, 0.10, ones),
+        ("missed", "missed", 0.2, 0.4, ones),
+        ("missed in bursts (correlation .5)", "missed", 0.2, 0.4, bursts),
     )
-    for name, watched, share, risen, bursts in cases:
+    for name, watched, share, risen, made in cases:
         rng, found, seen = np.random.default_rng(27), 0, 0
         delays, alarms = list[float](), list[int]()
         for number in range(max(rows // LENGTH, shifts)):
             detector = ShareDetector(watched)
-            quiet = _events(share, REFERENCE[watched] + LENGTH, bursts, rng)
+            quiet = (made(share, REFERENCE[watched] + LENGTH, rng) > 0).tolist()
             found += detector.feed_many(quiet, range(len(quiet)))
             seen += LENGTH
             if number < shifts and not detector.alarms:
-                after = _events(risen, LENGTH, bursts, rng)
+                after = (made(risen, LENGTH, rng) > 0).tolist()
                 rows_of = [row for row, bad in enumerate(after) if detector.feed_many([bad], [len(quiet) + row])]
                 delays.append(rows_of[0] + 1 if rows_of else np.inf)
                 alarms.append(len(rows_of))
@@ -234,16 +219,6 @@ def in_service(sheet: Sheet, rows: int, shifts: int) -> None:
         sheet.line(f"{name} {share:g} to {risen:g}: median delay", float(np.median(delays)))
         sheet.line(f"{name} {share:g} to {risen:g}: 95 %", float(np.quantile(delays, 0.95, method="higher")))
         sheet.line(f"{name} {share:g} to {risen:g}: alarms in {LENGTH} rows, mean", float(np.mean(alarms)))
-
-
-def _events(share: float, n: int, bursts: bool, rng: np.random.Generator) -> list[bool]:
-    """Bad events; in bursts each repeats the one before with probability one half."""
-    fresh = rng.random(n) < share
-    if bursts:
-        last = np.maximum.accumulate(np.where(rng.random(n) < 0.5, 0, np.arange(n)))
-        fresh = fresh[last]
-    found: list[bool] = fresh.tolist()
-    return found
 
 
 def rivals(sheet: Sheet) -> None:

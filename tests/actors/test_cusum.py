@@ -10,6 +10,7 @@ from scipy.signal import lfilter
 
 from actors.adaptive_learning.drift.cusum import LEAST, REACH, Alarm, Cusum
 from actors.adaptive_learning.drift.dependence import long_run
+from bench._streams import stream
 from core.codec import from_json, to_json
 from core.errors import InsufficientData, InvalidInput
 from core.history import Floats
@@ -21,16 +22,6 @@ EARLIER = (
     '"total":0.0,"value":0.0}],"offset":0.01,"scale":0.2,"since_rows":40,"since_total":1.5,"thresholds":[21.5,12.5],'
     '"up":[{"onset":9,"rows":1,"total":0.3,"value":0.05},{"onset":0,"rows":0,"total":0.0,"value":0.0}]}'
 )
-
-
-def stream(kind: str, n: int, rng: np.random.Generator) -> Floats:
-    """n values of mean 0 and standard deviation 1; ar: correlation .5 of neighbours."""
-    if kind == "t3":
-        return rng.standard_t(3, n) / np.sqrt(3)
-    values = rng.normal(size=n + 30)
-    if kind == "ar":
-        values = lfilter([np.sqrt(0.75)], [1, -0.5], values)
-    return values[30:]
 
 
 def one_by_one(cusum: Cusum, values: Floats, start: int = 0) -> list[tuple[int, Alarm]]:

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.signal import lfilter
 
 from actors.adaptive_learning.drift.onset import LEAST, _partition, long_run_noise, segments
+from bench._streams import stream
 from core.errors import InsufficientData, InvalidInput
 from core.history import Floats
-
-
-def noise(kind: str, n: int, rng: np.random.Generator) -> Floats:
-    if kind == "t3":
-        return rng.standard_t(3, n) / np.sqrt(3)
-    values = rng.normal(size=n + 30)
-    if kind == "ar":
-        values = lfilter([np.sqrt(0.75)], [1, -0.5], values)
-    return values[30:]
 
 
 @pytest.mark.parametrize("kind", ["gauss", "t3", "ar"])
 def test_noise_is_one_segment(kind: str) -> None:
     rng = np.random.default_rng(1)
-    assert sum(segments(noise(kind, 250, rng)) != () for _ in range(60)) <= 3
+    assert sum(segments(stream(kind, 250, rng)) != () for _ in range(60)) <= 3
 
 
 def test_changes_are_found_where_they_are_whatever_unit_and_origin() -> None:
@@ -73,7 +64,7 @@ def exhaustive(z: Floats, penalty: float, shortest: int) -> tuple[int, ...]:
 def test_noise_is_measured_past_a_change_and_with_its_dependence() -> None:
     rng = np.random.default_rng(5)
     independent = [long_run_noise(rng.normal(size=2000) + 50 * (np.arange(2000) >= 900), 25) for _ in range(10)]
-    dependent = [long_run_noise(noise("ar", 2000, rng), 25) for _ in range(10)]
+    dependent = [long_run_noise(stream("ar", 2000, rng), 25) for _ in range(10)]
     assert np.mean(independent) == pytest.approx(1.0, abs=0.2)
     assert np.mean(dependent) == pytest.approx(np.sqrt(3), abs=0.35)
 

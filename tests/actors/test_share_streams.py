@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from actors.adaptive_learning.drift.shares import REFERENCE, ShareDetector, Watched
+from bench._streams import bursts, ones
 from core.codec import from_json, to_json
 
 
 def events(share: float, n: int, rng: np.random.Generator) -> list[bool]:
-    return (rng.random(n) < share).tolist()
+    return (ones(share, n, rng) > 0).tolist()
 
 
 def fed(detector: ShareDetector, bad: list[bool], start: int = 0) -> int:
@@ -67,10 +68,7 @@ def test_misses_that_come_in_bursts_are_no_rise() -> None:
     rng = np.random.default_rng(4)
     found = 0
     for _ in range(20):
-        # Each repeats the one before with probability one half.
-        first = np.maximum.accumulate(np.where(rng.random(6000) < 0.5, 0, np.arange(6000)))
-        bad = (rng.random(6000) < 0.2)[first].tolist()
-        found += fed(ShareDetector("missed"), bad)
+        found += fed(ShareDetector("missed"), (bursts(0.2, 6000, rng) > 0).tolist())
     assert found <= 6  # 112,000 values: 1.1 expected, 7 with probability .0002
 
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from alembic import command
 from sqlalchemy import text
 
-from core.store import migrate, schema
+from core.store import migrate
 from core.store.cursors import Cursors
 from core.store.database import Database
 from core.store.feedback import FeedbackStore
+from tests.core.older import at_revision
 
 
 @pytest.fixture
 def old(database: Database) -> Database:
     """At the revision before, with sums, cursors and feedback of two tenants."""
-    schema.metadata.drop_all(database.engine)
-    config = migrate._config()
-    with database.write() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0003")
+    with at_revision(database, "0003") as connection:
         connection.execute(
             text(
                 "INSERT INTO metric_point (model, version, segment, metric, at, n, total) VALUES ('m',1,'12','l',0,3,3)"

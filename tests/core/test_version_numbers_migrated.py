@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from alembic import command
 from sqlalchemy import text
 
-from core.store import migrate, schema
+from core.store import migrate
 from core.store.database import Database
 from core.store.registry import Registry
+from tests.core.older import at_revision
 
 _LINEAGE = {"data_from": 0, "data_until": 9, "rows": 1, "data_sha256": "b", "code": "x", "seed": 1}
 
@@ -18,11 +18,7 @@ _LINEAGE = {"data_from": 0, "data_until": 9, "rows": 1, "data_sha256": "b", "cod
 @pytest.fixture
 def old(database: Database) -> Database:
     """At the revision before, with four versions."""
-    schema.metadata.drop_all(database.engine)
-    config = migrate._config()
-    with database.write() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
+    with at_revision(database, "0002") as connection:
         rows = [
             (1, None, "batch", ["a"], [8]),
             (2, 1, "incremental", ["a"], [8]),

@@ -47,7 +47,8 @@ class LogSink:
     def send(self, notice: Notice) -> None:
         """Write it."""
         if isinstance(notice, AlertChange):
-            _log.warning(
+            tell = _log.warning if notice.state == "begun" else _log.info
+            tell(
                 "alert",
                 model=notice.model,
                 slo=notice.slo,

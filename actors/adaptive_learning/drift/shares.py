@@ -57,6 +57,7 @@ class ShareDetector:
             if alarm is None:
                 continue
             self.last_alarm_at = at
+            # Not by the detector's own onset: it compares with the few newest values, nearly all bad among rare events.
             if not self.stands:
                 self.alarms, self.onset, found = self.alarms + 1, alarm.onset, found + 1
                 self.since_n = self.sums.since_rows

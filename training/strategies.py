@@ -86,7 +86,7 @@ def _usual(strategy: Strategy, hidden: tuple[int, ...] | None) -> Plan:
     layers = FitParams().hidden if hidden is None else hidden
     match strategy:
         case "incremental":
-            return Plan(FitParams(hidden=layers, lr=2e-4, anchor=1e-3, keep=5_000), epochs=12, patience=3, folds=2)
+            return Plan(FitParams(hidden=layers, anchor=1e-3, keep=5_000), epochs=12, patience=5, folds=2)
         case "transfer":
             # The head has a hundred times fewer weights than the rest: larger steps, as many epochs.
             fit = FitParams(hidden=layers, lr=2e-3, dropout=0.0, anchor=1e-3, head_only=True)

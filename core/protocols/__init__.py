@@ -12,10 +12,12 @@ from core.protocols.adaptive_learning import (
     OrchestratorService,
     VersioningService,
 )
+from core.protocols.alerts import AlertsService
 from core.protocols.channels import AnalyticsService, AnomalyService
 from core.protocols.common import Service
 
 __all__ = [
+    "AlertsService",
     "AnalyticsService",
     "AnomalyService",
     "DriftService",

@@ -7,6 +7,7 @@ database (channel_id, prediction.id, ...) are derived or random, never counted, 
 
 from __future__ import annotations
 
+from core.store.schema.alerts import alert, alert_rule, delivery
 from core.store.schema.measured import (
     anomaly,
     drift_report,
@@ -36,12 +37,15 @@ from core.store.schema.predictions import feedback, feedback_tally, outcome, pre
 from core.store.schema.rollouts import rollout, rollout_event, traffic_split, workflow, workflow_event
 
 __all__ = [
+    "alert",
+    "alert_rule",
     "alias_history",
     "anomaly",
     "api_key",
     "channel",
     "channel_snapshot",
     "consumer_offset",
+    "delivery",
     "drift_report",
     "event",
     "feedback",

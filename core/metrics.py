@@ -65,6 +65,14 @@ _DEFINITIONS = (
         ("daily_reach",),
     ),
     Metric(
+        "views_pace",
+        "views that posts gained in a day / what posts of their age usually gain (core/pace.py); mean over days",
+        "ratio",
+        "higher",
+        "channel-day",
+        1,
+    ),
+    Metric(
         "view_half_life",
         "age at which a post has half of the views that it has at 7 days; median over posts",
         "hours",
@@ -144,6 +152,7 @@ _DEFINITIONS = (
         ("mentions_count",),
     ),
     Metric("citation_out", "posts of this channel that name others", "count", "neutral", "channel", 1),
+    Metric("data_age", "time since the newest reading or post arrived", "hours", "lower", "channel", 1),
 )
 
 METRICS: dict[str, Metric] = {definition.name: definition for definition in _DEFINITIONS}

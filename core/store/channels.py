@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from sqlalchemy import BigInteger, Column, Connection, Row, Select, and_, cast, func, select
+from sqlalchemy import BigInteger, Column, Connection, Row, Select, Table, and_, cast, func, select
 
 from core.errors import NotFound
 from core.history import ATTRIBUTES, ChannelHistory, Floats, Ints, reading_known_at
@@ -98,17 +98,25 @@ class ChannelStore:
             raise NotFound(f"no channel with id {channel_id}", channel_id=channel_id)
         return int(value)
 
-    def history(self, channel: Channel, *, last_posts: int | None = None, as_of: int | None = None) -> ChannelHistory:
+    def history(
+        self,
+        channel: Channel,
+        *,
+        last_posts: int | None = None,
+        published_from: int | None = None,
+        as_of: int | None = None,
+    ) -> ChannelHistory:
         """Posts and readings as they are stored now (`result.channel` carries the data version that was read).
 
-        last_posts: only the newest n posts and their readings. as_of: without what became known later
-        (see `core.history.reading_known_at` for when a reading counts as known).
+        last_posts: only the newest n posts and their readings. published_from: only posts of then or later. as_of:
+        without what became known later (see `core.history.reading_known_at` for when a reading counts as known).
         """
         with self.database.read() as connection:
             # Version first: rows that another process commits meanwhile may be read, and are then read again.
             found = _channel(self._row(connection, channel.id))
-            posts = self._posts(connection, channel.id, last_posts, as_of)
-            oldest = posts[0].published_at if posts and last_posts is not None else None
+            posts = self._posts(connection, channel.id, last_posts, as_of, published_from)
+            partly = last_posts is not None or published_from is not None
+            oldest = posts[0].published_at if posts and partly else published_from
             readings = _columns(connection, _readings(channel.id, oldest), 4)
             subscribers = self._subscribers(connection, channel.id, as_of)
         history = _assemble(found, posts, readings, subscribers)
@@ -139,6 +147,49 @@ class ChannelStore:
             newest.append(_columns(connection, summed.group_by(reaction.c.post_id), 2))
         ids = np.fromiter((row[0] for row in posts), dtype=np.int64, count=len(posts))
         return PostCounts(ids, *(_placed(ids, column) for column in newest))
+
+    def counts_at_age(self, channel: Channel, age_s: int) -> PostCounts:
+        """The newest count of every kind that was read by an age of each post, for comparing posts of different ages.
+
+        n posts in order of publication; NaN: not read by then, or not offered.
+        """
+        post, snapshot, reaction = schema.post, schema.post_snapshot, schema.reaction_snapshot
+
+        def by_age(table: Table, value: Any, *known: Any) -> Select[Any]:
+            same = and_(table.c.channel_id == post.c.channel_id, table.c.post_id == post.c.post_id)
+            young = and_(post.c.channel_id == channel.id, table.c.ts <= post.c.published_at + age_s, *known)
+            last = select(post.c.post_id, func.max(table.c.ts).label("ts")).select_from(post.join(table, same))
+            newest = last.where(young).group_by(post.c.post_id).subquery()
+            at = and_(table.c.channel_id == channel.id, table.c.post_id == newest.c.post_id, table.c.ts == newest.c.ts)
+            return select(table.c.post_id, value).select_from(newest.join(table, at))
+
+        total = cast(func.sum(reaction.c.count), BigInteger)
+        with self.database.read() as connection:
+            posts = self._posts(connection, channel.id, None, None, ids_only=True)
+            found = [
+                _columns(connection, by_age(snapshot, column, column.is_not(None)), 2)
+                for column in (snapshot.c.views, snapshot.c.forwards, snapshot.c.replies)
+            ]
+            summed = by_age(reaction, total).group_by(reaction.c.post_id)
+            found.append(_columns(connection, summed, 2))
+        ids = np.fromiter((row[0] for row in posts), dtype=np.int64, count=len(posts))
+        return PostCounts(ids, *(_placed(ids, column) for column in found))
+
+    def newest(self, channel: Channel, as_of: int) -> int | None:
+        """When the newest post or reading of any kind that is known by a moment came; None: there is none."""
+        times = (
+            (schema.post, schema.post.c.published_at),
+            (schema.post_snapshot, schema.post_snapshot.c.ts),
+            (schema.channel_snapshot, schema.channel_snapshot.c.ts),
+        )
+        with self.database.read() as connection:
+            found = [
+                connection.execute(
+                    select(func.max(when)).where(table.c.channel_id == channel.id, when <= as_of)
+                ).scalar()
+                for table, when in times
+            ]
+        return max((int(t) for t in found if t is not None), default=None)
 
     def texts(self, channel: Channel, post_ids: Sequence[int]) -> dict[int, str]:
         """Texts of the posts that have one stored."""
@@ -227,7 +278,13 @@ class ChannelStore:
         return row
 
     def _posts(
-        self, connection: Connection, channel_id: int, last: int | None, as_of: int | None, ids_only: bool = False
+        self,
+        connection: Connection,
+        channel_id: int,
+        last: int | None,
+        as_of: int | None,
+        published_from: int | None = None,
+        ids_only: bool = False,
     ) -> Sequence[Row[*tuple[Any, ...]]]:
         table = schema.post
         wanted: list[Column[Any]] = [table.c.post_id, table.c.published_at]
@@ -236,6 +293,8 @@ class ChannelStore:
         query = select(*wanted).where(table.c.channel_id == channel_id)
         if as_of is not None:
             query = query.where(table.c.published_at <= as_of)
+        if published_from is not None:
+            query = query.where(table.c.published_at >= published_from)
         if last is None:
             return connection.execute(query.order_by(table.c.published_at, table.c.post_id)).all()
         newest = query.order_by(table.c.published_at.desc(), table.c.post_id.desc()).limit(last)

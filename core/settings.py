@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.schemas.alerts import Target
 from core.schemas.rollouts import GATES, GUARDS, Approval, RolloutConfig, configured
 
 Profile = Literal["laptop", "server", "gpu", "cluster"]
@@ -110,6 +111,41 @@ class LoopSettings(BaseModel):
     training_s_a_week: float = Field(14_400.0, ge=0, description="seconds that they may take together")
 
 
+class AlertSettings(BaseModel):
+    """Where alerts may be told, and with how much patience."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    webhook_secret: SecretStr | None = Field(
+        None, description="webhooks are signed with it (Standard Webhooks; whsec_ and base64, or any text)"
+    )
+    telegram_token: SecretStr | None = Field(None, description="of the bot that sends alerts to Telegram chats")
+    telegram_url: str = Field("https://api.telegram.org", description="where the Bot API answers")
+    smtp_host: str | None = Field(None, description="the mail server; unset: no alerts by mail")
+    smtp_port: int = Field(587, ge=1, le=65535)
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_from: str = Field("analyticbot@localhost", description="sender of alerts by mail")
+    allow_private: bool = Field(False, description="webhooks may go to private, loopback and link-local addresses")
+    attempts: int = Field(8, ge=1, le=100, description="tries of a delivery before it is given up")
+    back_off_s: float = Field(5.0, gt=0, description="wait after the first failed try; doubles with each, with jitter")
+    longest_back_off_s: float = Field(3600.0, gt=0)
+    timeout_s: float = Field(10.0, gt=0, le=30, description="for the whole of one try")
+    sweep_s: float = Field(
+        60.0, gt=0, description="how often rules are judged by the clock alone: stale data, findings"
+    )
+    digest_at: str | None = Field(None, description="HH:MM: a digest of the last 24 hours, every day")
+    digest_timezone: str = "UTC"
+    digest_targets: tuple[Target, ...] = Field((Target("log"),), description="who gets it")
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be shown, in clear."""
+        held = (self.webhook_secret, self.telegram_token, self.smtp_password)
+        return tuple(secret.get_secret_value() for secret in held if secret is not None)
+
+
 class Settings(BaseSettings):
     """Read once at start and handed to everything that needs a part of it."""
 
@@ -151,6 +187,7 @@ class Settings(BaseSettings):
     rollout: RolloutDefaults = Field(default_factory=lambda: RolloutDefaults())
     loop: LoopSettings = Field(default_factory=lambda: LoopSettings())
     slo: SloSettings = Field(default_factory=lambda: SloSettings())
+    alerts: AlertSettings = Field(default_factory=lambda: AlertSettings())
 
     @property
     def database(self) -> str:

@@ -102,7 +102,8 @@ def api(place: Place) -> None:
     artifacts = ArtifactStore(settings.artifacts)
     predictor: Any = Predictor(PredictorParts(database, artifacts, settings, clock))  # loads the version in service
     versioning = Versioning(database, clock, artifacts)
-    absent = {name: cast(Any, Absent(name)) for name in ("learning", "orchestrator", "anomaly", "analytics")}
+    others = ("learning", "orchestrator", "anomaly", "analytics", "alerts")
+    absent = {name: cast(Any, Absent(name)) for name in others}
     services = Services(
         versioning=versioning,
         drift=Drift(database, artifacts, clock, versioning),

@@ -15,6 +15,7 @@ from cluster.shards import ShardedAnomaly
 from cluster.topology import Topology
 from core.clock import Clock, SystemClock
 from core.protocols import (
+    AlertsService,
     AnalyticsService,
     AnomalyService,
     DriftService,
@@ -97,6 +98,7 @@ class Proxies:
     learning: LearningService
     orchestrator: OrchestratorService
     anomaly: AnomalyService
+    alerts: AlertsService
 
     @classmethod
     def of(cls, topology: Topology) -> Proxies:
@@ -112,6 +114,7 @@ class Proxies:
             remote(LearningService, "learner"),
             remote(OrchestratorService, "orchestrator"),
             shards[0] if len(shards) == 1 else ShardedAnomaly(shards),
+            remote(AlertsService, "alerts_fusion"),
         )
 
 
@@ -176,6 +179,19 @@ def _anomaly(wiring: Wiring, name: str, shard: int) -> tuple[type[Any], dict[str
     }
 
 
+def _alerts(wiring: Wiring, _name: str, _shard: int) -> tuple[type[Any], dict[str, Any]]:
+    from actors.alerts_fusion.actor import Alerts
+
+    return Alerts, {
+        "database": wiring.database,
+        "clock": wiring.clock,
+        "anomaly": Proxies.of(wiring.topology).anomaly,
+        "settings": wiring.settings.alerts,
+        "tenant": wiring.settings.tenant,
+        "tick_s": wiring.settings.tick_s,
+    }
+
+
 def _orchestrator(wiring: Wiring, _name: str, _shard: int) -> tuple[type[Any], dict[str, Any]]:
     from actors.adaptive_learning.deployment.actuator import ServeActuator
     from actors.adaptive_learning.orchestrator.actor import Orchestrator
@@ -202,6 +218,7 @@ _ACTORS: dict[str, Callable[[Wiring, str, int], tuple[type[Any], dict[str, Any]]
     "drift": _drift,
     "learner": _learner,
     "anomaly_analysis": _anomaly,
+    "alerts_fusion": _alerts,
     "orchestrator": _orchestrator,
 }
 
@@ -282,6 +299,7 @@ def _gateway(wiring: Wiring) -> Application:
         orchestrator=others.orchestrator,
         anomaly=others.anomaly,
         analytics=served(AnalyticsService, ANALYTICS),
+        alerts=others.alerts,
         predictor=served(PredictorService, PREDICTOR),
     )
     parts = GatewayParts(services, wiring.database, wiring.clock, wiring.settings)

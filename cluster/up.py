@@ -193,6 +193,7 @@ def fingerprint(settings: Settings, service: str, shape: Topology) -> str:
         settings.model_dump_json(exclude={"database_url", "redis_url"}),
         settings.database,
         str(settings.redis_url and settings.redis_url.get_secret_value()),
+        *settings.alerts.secrets,
         to_json(shape.services[service].model_dump()),
     )
     return blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()

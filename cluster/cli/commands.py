@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from cluster.cli import (
+    alert_commands,
     channel_commands,
     data_commands,
     demo_command,
@@ -37,6 +38,7 @@ app.command()(data_commands.channels)
 app.command()(channel_commands.analyze)
 app.command()(channel_commands.anomalies)
 app.command()(channel_commands.predict)
+app.command()(alert_commands.live)
 app.command()(model_commands.train)
 app.command()(model_commands.tune)
 app.command()(model_commands.tasks)
@@ -44,6 +46,7 @@ app.command()(model_commands.workflows)
 app.command()(model_commands.loop)
 app.command()(model_commands.drift)
 app.command()(demo_command.demo)
+app.add_typer(alert_commands.alerts, name="alerts")
 app.add_typer(data_commands.db, name="db")
 app.add_typer(version_commands.models, name="models")
 app.add_typer(rollout_commands.rollout, name="rollout")

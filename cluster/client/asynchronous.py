@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
 
-from cluster.client import calls
+from cluster.client import alert_calls, calls
+from cluster.client.alerts import AsyncAlerts
 from cluster.client.calls import Action, Readiness
 from cluster.client.transport import AsyncSender, Connection
+from core.schemas.alerts import Live
 from core.schemas.analytics import AnomalyFinding, DataStatus, Overview, PostRow, SeriesPoint
 from core.schemas.channels import Channel, PostDraft
 from core.schemas.health import Health
@@ -72,6 +74,10 @@ class AsyncChannelView:
     async def anomalies(self, since: int | None = None) -> tuple[AnomalyFinding, ...]:
         """What was unusual, newest first, with causes and advice."""
         return await self._send(calls.channel_anomalies(self.name, since))
+
+    async def live(self) -> Live:
+        """Posts younger than 48 hours: how fast they are read, beside the usual at their age."""
+        return await self._send(alert_calls.live(self.name))
 
 
 class AsyncChannels:
@@ -318,6 +324,7 @@ class AsyncBot:
         self.tasks = AsyncTasks(self._send)
         self.rollouts = AsyncRollouts(self._send)
         self.workflows = AsyncWorkflows(self._send)
+        self.alerts = AsyncAlerts(self._send)
 
     async def __aenter__(self) -> AsyncBot:
         """Itself."""

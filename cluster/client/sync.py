@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from cluster.client import calls
+from cluster.client import alert_calls, calls
+from cluster.client.alerts import Alerts
 from cluster.client.calls import Action, Readiness
 from cluster.client.transport import Connection, Sender
+from core.schemas.alerts import Live
 from core.schemas.analytics import AnomalyFinding, DataStatus, Overview, PostRow, SeriesPoint
 from core.schemas.channels import Channel, PostDraft
 from core.schemas.health import Health
@@ -74,6 +76,10 @@ class ChannelView:
     def anomalies(self, since: int | None = None) -> tuple[AnomalyFinding, ...]:
         """What was unusual, newest first, with causes and advice."""
         return self._send(calls.channel_anomalies(self.name, since))
+
+    def live(self) -> Live:
+        """Posts younger than 48 hours: how fast they are read, beside the usual at their age."""
+        return self._send(alert_calls.live(self.name))
 
 
 class Channels:
@@ -320,6 +326,7 @@ class Bot:
         self.tasks = Tasks(self._send)
         self.rollouts = Rollouts(self._send)
         self.workflows = Workflows(self._send)
+        self.alerts = Alerts(self._send)
 
     def __enter__(self) -> Bot:
         """Itself."""

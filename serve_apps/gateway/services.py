@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from actors.runtime import RemoteService
 from core.clock import Clock
 from core.protocols import (
+    AlertsService,
     AnalyticsService,
     AnomalyService,
     DriftService,
@@ -46,6 +47,7 @@ class Services:
     orchestrator: OrchestratorService
     anomaly: AnomalyService
     analytics: AnalyticsService
+    alerts: AlertsService
     predictor: PredictorService
 
     def named(self) -> dict[str, Service]:
@@ -59,6 +61,7 @@ class Services:
             "orchestrator": self.orchestrator,
             "anomaly_analysis": self.anomaly,
             "analytics_fusion": self.analytics,
+            "alerts_fusion": self.alerts,
             "predictor": self.predictor,
         }
 

@@ -20,6 +20,7 @@ from actors.adaptive_learning.learning.actor import Learner
 from actors.adaptive_learning.monitoring.actor import Monitoring
 from actors.adaptive_learning.orchestrator.actor import Orchestrator
 from actors.adaptive_learning.versioning.actor import Versioning
+from actors.alerts_fusion.actor import Alerts
 from actors.analytics_fusion.actor import Analytics
 from actors.anomaly_analysis.actor import AnomalyAnalysis
 from core.artifacts import ArtifactStore
@@ -46,6 +47,7 @@ class Deployment:
     world: World
     settings: Settings
     orchestrator: Orchestrator
+    alerts: Alerts
 
 
 class InProcessPredictor:
@@ -91,7 +93,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     gateway = build_api(GatewayParts(services, database, clock, settings))
     predictor = build_predictor_api(lambda: bench.service, None)
     with _serving(Paths(gateway, predictor)) as url:
-        yield Deployment(url, world, settings, orchestrator)
+        yield Deployment(url, world, settings, orchestrator, cast(Alerts, services.alerts))
     bench.recorder.close()
     database.dispose()
 
@@ -126,6 +128,7 @@ def _services(settings: Settings, world: World, bench: Bench) -> tuple[Services,
         orchestrator=orchestrator,
         anomaly=anomaly,
         analytics=Analytics(database, clock),
+        alerts=Alerts(database, clock, anomaly, settings.alerts, autostart=False),
         predictor=cast(Any, InProcessPredictor(bench)),
     )
     versioning.set_alias(ENGAGEMENT, "champion", 1, expect=None, reason="test", actor="test")

@@ -88,7 +88,20 @@ def test_help_names_every_command(run: Run) -> None:
         "anomalies",
     ):
         assert f" {name} " in out
-    for name in ("predict", "train", "tune", "models", "rollout", "workflows", "drift", "jobs", "keys", "demo"):
+    for name in (
+        "predict",
+        "live",
+        "alerts",
+        "train",
+        "tune",
+        "models",
+        "rollout",
+        "workflows",
+        "drift",
+        "jobs",
+        "keys",
+        "demo",
+    ):
         assert f" {name} " in out
 
 
@@ -130,6 +143,9 @@ def test_a_wrong_variable_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) ->
         ["rollout", "promote"],
         ["rollout", "explain"],
         ["rollout", "replay"],
+        ["alerts"],
+        ["alerts", "rules"],
+        ["live", "@x"],
         ["jobs", "list"],
         ["jobs", "submit", "nightly"],
     ],

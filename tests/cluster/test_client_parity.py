@@ -11,6 +11,7 @@ import pytest
 
 from cluster.client import asynchronous, sync
 from cluster.client.calls import Call
+from core.schemas.alerts import RuleSpec
 from core.schemas.channels import PostDraft
 from core.schemas.predictions import FeedbackItem
 
@@ -32,9 +33,14 @@ VALUES: dict[str, Any] = {
     "channel": "@x",
     "draft": PostDraft(text="x"),
     "prediction_id": "p1",
+    "spec": RuleSpec("r", "threshold", "subscribers", threshold=100.0),
+    "rule_id": "u1",
+    "alert_id": "a1",
+    "by": "me",
+    "delivery_id": "d1",
     "items": [FeedbackItem("p1", "rating", 5, "k")],
 }
-VIEWS = ("ChannelView", "Models", "Tasks", "Rollouts", "Workflows", "Bot")
+VIEWS = ("ChannelView", "Models", "Tasks", "Rollouts", "Workflows", "Alerts", "Bot")
 OUTSIDE = {"close", "ready", "readiness", "health"}  # tested against a real server
 CASES = [
     (view, name)

@@ -105,7 +105,7 @@ def test_everything_is_started_and_healthy(running: Running, bot: Bot) -> None:
     assert set(running.said["phases"]) >= {"database", "head", "connect", "services", "ready"}
     assert bot.ready()
     health = {answer.service: answer.status for answer in bot.health()}
-    assert len(health) == 9
+    assert len(health) == 10
     assert set(health.values()) == {"ok"}
     print(f"\nup took {running.said['seconds']:.1f} s: {running.said['phases']}")
 

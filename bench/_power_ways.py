@@ -19,6 +19,7 @@ from typing import IO, Any, Protocol
 import httpx2
 
 from bench._power_host import PARTS, Place
+from cluster.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE_S = 240.0
@@ -196,7 +197,7 @@ class Cluster:
         from core.settings import Settings
 
         self._place, self._log = place, log
-        self._settings = Settings(home=Path(place.home), http_port=_free_port())
+        self._settings = Settings(home=Path(place.home), http_port=free_port())
         self._told = _Told()
         self._processes: list[subprocess.Popen[bytes]] = []
         self._env = environment(
@@ -274,9 +275,3 @@ class Cluster:
 def _kill(pid: int) -> None:
     with suppress(ProcessLookupError):  # it ended with its parent
         os.kill(pid, signal.SIGKILL)
-
-
-def _free_port() -> int:
-    from bench._serving import _free_port as free
-
-    return free()

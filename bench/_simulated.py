@@ -79,7 +79,8 @@ def day(config: SimulatorConfig, number: int) -> int:
 
 
 def _seconds(column: object) -> Ints:
-    return column.to_numpy().astype("datetime64[s]").astype(np.int64)  # type: ignore[attr-defined]
+    found: Ints = column.to_numpy().astype("datetime64[s]").astype(np.int64)  # type: ignore[attr-defined]
+    return found
 
 
 def store(history: ChannelHistory, database: Database) -> None:

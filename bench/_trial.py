@@ -48,8 +48,11 @@ def _loading(url: str, posts: list[tuple[str, int]], rps: float, pipe: Connectio
         pipe.recv()
         ended.set()
 
+    def until_told() -> None:
+        ended.wait()
+
     threading.Thread(target=wait, daemon=True).start()
-    asyncio.run(load.run(0.0, ended.wait))
+    asyncio.run(load.run(0.0, until_told))
     pipe.send(load.result() | {"all_failures": load.failures[:50]})
 
 

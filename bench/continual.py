@@ -124,7 +124,9 @@ class Learner:
         self.task, self.rng = task, np.random.default_rng(seed)
         first = parts[0]
         self.encoder = Encoder(first.x.shape[1], keep=4_000)
-        self.centre, self.spread = (first.y.mean(), first.y.std()) if task == "regression" else (0.0, 1.0)
+        regression = task == "regression"
+        self.centre: float = first.y.mean() if regression else 0.0
+        self.spread: float = first.y.std() if regression else 1.0
         self.outputs = int(max(p.y.max() for p in parts)) + 1 if task == "classification" else 1
         self.members = members
         self.seen = 0
@@ -154,7 +156,7 @@ class Learner:
     def answers(self, x: Floats) -> Floats:
         """M x n x outputs probabilities or values."""
         inputs = self.encoder(x)
-        out = self.net.answers(np.broadcast_to(inputs, (self.members, *inputs.shape))).astype(float)
+        out: Floats = self.net.answers(np.broadcast_to(inputs, (self.members, *inputs.shape))).astype(float)
         if self.task == "regression":
             return out * self.spread + self.centre
         out = np.exp(out - out.max(axis=2, keepdims=True))
@@ -217,7 +219,8 @@ def _pull(
         if learner.task == "classification":
             drawn = torch.multinomial(said[i].softmax(dim=0), 1, generator=generator)
             return torch.nn.functional.cross_entropy(answer, drawn)
-        return (answer - said[i] - torch.randn(1, generator=generator)).pow(2).sum() / 2
+        off: Tensor = answer - said[i] - torch.randn(1, generator=generator)
+        return off.pow(2).sum() / 2
 
     ewc = Ewc.anchored(net, row_loss, len(rows[0]), 100.0).joined(before)
     return lambda x: ewc(net), ewc

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +23,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
 from actors.adaptive_learning.drift.batch.counts import Profile
@@ -29,6 +31,8 @@ from actors.adaptive_learning.drift.batch.scores import GridReference
 from actors.adaptive_learning.drift.batch.sources import ParquetSource
 from actors.adaptive_learning.drift.batch.table import ALPHA, compare_counts, compare_tables
 from core.history import Floats
+
+Singles = NDArray[np.float32]
 
 WINDOW_CELLS = 256  # of the grid for windows of a thousand rows
 Table = Any
@@ -49,43 +53,48 @@ class Bar:
         return self.measured >= self.bound if self.at_least else self.measured <= self.bound
 
 
-def gaussian(n: int, columns: int, rng: np.random.Generator) -> Floats:
+def gaussian(n: int, columns: int, rng: np.random.Generator) -> Singles:
     """Independent standard normal columns."""
     return rng.standard_normal((n, columns), dtype=np.float32)
 
 
-def means(rows: Floats) -> Floats:
+def means(rows: Singles) -> Singles:
     """Five columns moved by .15 standard deviations."""
     rows[:, :5] += 0.15
     return rows
 
 
-def signs(rows: Floats) -> Floats:
+def signs(rows: Singles) -> Singles:
     """The same size in both directions."""
     rows[:, :5] += np.array([0.15, -0.15, 0.15, -0.15, 0.15], dtype=np.float32)
     return rows
 
 
-def scales(rows: Floats) -> Floats:
+def scales(rows: Singles) -> Singles:
     """Five columns wider by 15 %."""
     rows[:, :5] *= 1.15
     return rows
 
 
-def correlations(rows: Floats) -> Floats:
+def correlations(rows: Singles) -> Singles:
     """Four pairs with a correlation of .5, each column distributed as before."""
     for i in range(0, 8, 2):
         rows[:, i + 1] = 0.5 * rows[:, i] + np.sqrt(0.75) * rows[:, i + 1]
     return rows
 
 
-def interaction(rows: Floats) -> Floats:
+def interaction(rows: Singles) -> Singles:
     """A column whose size follows another's, without any correlation; each is distributed as before."""
     order = np.argsort(np.abs(rows[:, 0]) + 0.5 * np.abs(rows[:, 2]))
     sizes = np.sort(np.abs(rows[:, 1]))
     side = np.sign(rows[:, 1])
     rows[order, 1] = sizes * side[order]
     return rows
+
+
+def beside(moved: Callable[[Singles], Singles], rng: np.random.Generator) -> tuple[Table, Table]:
+    """500 rows of 20 columns, and others that were moved."""
+    return gaussian(500, 20, rng), moved(gaussian(500, 20, rng))
 
 
 def shares(pairs: Callable[[np.random.Generator], tuple[Table, Table]], trials: int, seed: int) -> dict[str, float]:
@@ -140,7 +149,7 @@ def false_alarms(trials: int, data: Path | None) -> tuple[list[Bar], dict[str, A
         "mixed kinds, 1,000 x 7": lambda rng: (mixed(1000, rng), mixed(1000, rng)),
     }
     for name, table in (real(data) if data else {}).items():
-        kinds[f"{name} shuffled, 2,000 rows"] = lambda rng, table=table: halves(table, 2000, rng)
+        kinds[f"{name} shuffled, 2,000 rows"] = partial(halves, table, 2000)
     figures = {name: shares(pairs, trials, 30) for name, pairs in kinds.items()}
     bars = []
     for name, found in figures.items():
@@ -152,7 +161,7 @@ def false_alarms(trials: int, data: Path | None) -> tuple[list[Bar], dict[str, A
 
 def power(trials: int) -> tuple[list[Bar], dict[str, Any]]:
     """Differences of 500 rows of 20 columns on either side, and one moved column of ten at 2,000 rows."""
-    cases: dict[str, tuple[Callable[[Floats], Floats], float | None]] = {
+    cases: dict[str, tuple[Callable[[Singles], Singles], float | None]] = {
         "mean .15 sd in 5 columns": (means, 0.90),
         "mean .15 sd in 5 columns, both signs": (signs, None),
         "scale 1.15 in 5 columns": (scales, None),
@@ -162,7 +171,7 @@ def power(trials: int) -> tuple[list[Bar], dict[str, Any]]:
     figures: dict[str, Any] = {}
     bars = []
     for name, (moved, bound) in cases.items():
-        figures[name] = shares(lambda rng, f=moved: (gaussian(500, 20, rng), f(gaussian(500, 20, rng))), trials, 31)
+        figures[name] = shares(partial(beside, moved), trials, 31)
         if bound is not None:
             bars.append(Bar(f"power at {ALPHA:g}, {name}", figures[name]["drifted"], bound, at_least=True))
     rng = np.random.default_rng(32)
@@ -244,7 +253,7 @@ _SHAPES: dict[str, Callable[[int, np.random.Generator], Floats]] = {
 }
 
 
-def _errors(kept: GridReference, reference: Floats, recent: Floats) -> float:
+def _errors(kept: GridReference, reference: NDArray[Any], recent: NDArray[Any]) -> float:
     found = kept.compare(recent).distance
     exact = [ks_2samp(reference[:, j], recent[:, j], method="asymp").statistic for j in range(min(len(found), 3))]
     return float(np.max(np.abs(found[: len(exact)] - exact)))

@@ -31,8 +31,8 @@ from actors.adaptive_learning.drift.error_rate import error_rate
 from actors.adaptive_learning.drift.onset import segments
 from actors.adaptive_learning.drift.shares import REFERENCE, ShareDetector, Watched
 from actors.adaptive_learning.drift.thresholds import Heights
+from bench._made_streams import bursts, ones, stream
 from bench._river import RiverDetector
-from bench._streams import bursts, ones, stream
 from core.history import Floats
 
 RATE = 1e-5

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def detect(made: Trial, runs: int) -> dict[str, Any]:
         delays, reasons = [], []
         for run in range(runs):
             made.faults.set(errors=before)
-            delay, reason = _detected(made, waiting, f"{name}{run}", lambda after=after: made.faults.set(errors=after))
+            delay, reason = _detected(made, waiting, f"{name}{run}", partial(made.faults.set, errors=after))
             delays.append(delay)
             reasons.append(reason)
             print(f"   {name} {run + 1}/{runs}: {delay:.1f} s ({reason[:60]})", flush=True)

@@ -147,9 +147,9 @@ def test_an_outage_is_told_when_it_begins_and_when_it_ends_across_restarts(offic
         assert office.notify() == 0
     office.clock.advance(2 * DAY)
     for _ in range(3):
-        office.ask(5000)
+        office.ask(1500)
         office.clock.advance(6 * HOUR)
-    office.ask(5000)
+    office.ask(1500)
     office.restarted()
     assert office.notify() >= 1
     assert office.taken[1:2] == [("availability", "page", "ended")]

@@ -10,7 +10,7 @@ from scipy.signal import lfilter
 
 from actors.adaptive_learning.drift.cusum import LEAST, REACH, Alarm, Cusum
 from actors.adaptive_learning.drift.dependence import long_run
-from bench._streams import stream
+from bench._made_streams import stream
 from core.codec import from_json, to_json
 from core.errors import InsufficientData, InvalidInput
 from core.history import Floats

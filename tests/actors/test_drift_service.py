@@ -183,7 +183,7 @@ def test_failed_requests_that_become_more_are_noted_and_do_not_act(world: World)
     (note,) = [note for note in report.notes if note.startswith("failed requests: ")]
     assert "risen since about 2025-01-" in note
     assert drift.check("engagement", version) == report, "the same alarm is the same report"
-    world.ask(version, [False] * 20_000)
+    world.ask(version, [False] * 6_000)
     assert drift.check("engagement", version).severity == "none"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from actors.adaptive_learning.drift.cusum import LEAST, Cusum
 from actors.adaptive_learning.drift.error_rate import error_rate
-from bench._streams import ones
+from bench._made_streams import ones
 from core.codec import from_json, to_json
 from core.errors import InsufficientData, InvalidInput
 from core.history import Floats

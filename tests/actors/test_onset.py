@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from actors.adaptive_learning.drift.onset import LEAST, _partition, long_run_noise, segments
-from bench._streams import stream
+from bench._made_streams import stream
 from core.errors import InsufficientData, InvalidInput
 from core.history import Floats
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from actors.adaptive_learning.drift.shares import REFERENCE, ShareDetector, Watched
-from bench._streams import bursts, ones
+from bench._made_streams import bursts, ones
 from core.codec import from_json, to_json
 
 

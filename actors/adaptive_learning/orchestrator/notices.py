@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from actors.adaptive_learning.deployment.record import Record, name
 from core.codec import from_json, to_json
+from core.delivery import addresses, posting
 from core.errors import Broken, ServiceUnavailable
 from core.schemas.monitoring import AlertChange
 from core.schemas.rollouts import RolloutNotice
@@ -76,17 +77,14 @@ class WebhookSink:
 
     def send(self, notice: Notice) -> None:
         """Post it; ServiceUnavailable when it was not taken. The address, which may hold a key, is never shown."""
-        import httpx2
-
         headers = {"Content-Type": "application/json", "Idempotency-Key": notice.key}
-        try:
-            answer = httpx2.post(
-                self.url.get_secret_value(), content=to_json(notice), headers=headers, timeout=self.timeout_s
-            )
-        except httpx2.HTTPError as error:
-            raise ServiceUnavailable(f"the webhook does not answer: {type(error).__name__}") from error
-        if not 200 <= answer.status_code < 300:
-            raise ServiceUnavailable(f"the webhook answered {answer.status_code}")
+        # The address is the operator's own setting: it may be a private one.
+        place = addresses.parsed(self.url.get_secret_value())
+        found = addresses.permitted(place, allow_private=True)
+        answer = posting.post(place, found, to_json(notice).encode(), headers, self.timeout_s, "the webhook")
+        problem = posting.refusal(answer, "the webhook")
+        if problem is not None:
+            raise ServiceUnavailable(str(problem)) from problem
 
 
 @dataclass(frozen=True)

@@ -102,12 +102,15 @@ def of_settings(settings: Settings) -> dict[str, str]:
 
 def _of_group(prefix: str, group: BaseModel) -> dict[str, str]:
     """A group of settings, a variable each; what is unset stays unset."""
-    values = {name: getattr(group, name) for name in type(group).model_fields}
-    return {
-        prefix + name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else json.dumps(value)
-        for name, value in values.items()
-        if value is not None
-    }
+    found, plain = {}, group.model_dump(mode="json")
+    for name in type(group).model_fields:
+        value = getattr(group, name)
+        if isinstance(value, SecretStr):
+            found[prefix + name.upper()] = value.get_secret_value()
+        elif value is not None:
+            # Text stands for itself, everything else is read as JSON.
+            found[prefix + name.upper()] = value if isinstance(value, str) else json.dumps(plain[name])
+    return found
 
 
 def of_head(settings: Settings, ports: Ports, cluster_id: str) -> dict[str, str]:

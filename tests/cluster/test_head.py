@@ -20,7 +20,8 @@ from cluster.head import Capacity
 from cluster.processes import MARK, Identity
 from cluster.state import HeadState
 from core.errors import Broken, Refused, StorageBroken
-from core.settings import LoopSettings, RolloutDefaults, Settings, SloSettings
+from core.schemas.alerts import Target
+from core.settings import AlertSettings, LoopSettings, RolloutDefaults, Settings, SloSettings
 
 
 @pytest.fixture
@@ -98,6 +99,12 @@ def test_groups_of_settings_reach_the_head_whole(tmp_path: Path, monkeypatch: py
         loop=LoopSettings(trainings_a_week=3, schedule_days=2.5),
         slo=SloSettings(latency_ms=70.0),
         rollout=RolloutDefaults(steps=(0.2, 1.0), webhook=SecretStr("https://a.example/x")),
+        alerts=AlertSettings(
+            telegram_url="http://127.0.0.1:9",
+            smtp_password=SecretStr("p"),
+            digest_at="08:30",
+            digest_targets=(Target("email", "a@example.org"), Target("log")),
+        ),
     )
     for name, value in environment.of_settings(given).items():
         monkeypatch.setenv(name, value)

@@ -1,6 +1,6 @@
 """How well anomalies are found in series: NAB's score, false alarms on clean series, speed.
 
-    python -m bench.anomaly [--data DIR --out DIR [--labels FILE]] [--json FILE]
+    python -m bench.anomaly [--data DIR [--out DIR] [--labels FILE]] [--json FILE]
 
 Every `*.csv` below --data that has the columns timestamp and value is read as a stream: in order, a row at a time, no
 look-ahead, no labels, one pass. The same files go to --out with a column `anomaly_score` in [0, 1]; a row without a
@@ -124,7 +124,7 @@ def write(file: File, scores: Floats, folder: Path) -> None:
         lines.writerows([*row, repr(s)] for row, s in zip(file.rows, scores.tolist(), strict=True))
 
 
-def over_files(sheet: Sheet, folder: Path, out: Path, labels: Path | None) -> None:
+def over_files(sheet: Sheet, folder: Path, out: Path | None, labels: Path | None) -> None:
     """Score every file, and the scores where there are labels."""
     print(f"series below {folder}")
     files = read(folder)
@@ -133,8 +133,9 @@ def over_files(sheet: Sheet, folder: Path, out: Path, labels: Path | None) -> No
     began = time.perf_counter()
     scores = [streamed(file) for file in files]
     seconds = time.perf_counter() - began
-    for file, found in zip(files, scores, strict=True):
-        write(file, found, out)
+    if out is not None:
+        for file, found in zip(files, scores, strict=True):
+            write(file, found, out)
     rows = sum(len(s) for s in scores)
     sheet.line("files", len(files))
     sheet.line("rows", rows)
@@ -245,8 +246,6 @@ def main() -> int:
     parser.add_argument("--labels", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    if options.data is not None and options.out is None:
-        parser.error("--data needs --out, where the scored files go")
     sheet = Sheet()
     if options.data is not None:
         over_files(sheet, options.data, options.out, options.labels)

@@ -1,4 +1,9 @@
-"""The anomaly service: follows arrived data, judges each day once when it is complete, and keeps what it finds."""
+"""The anomaly service: follows arrived data, judges each day once when it is complete, and keeps what it finds.
+
+Two detectors share the work. `detection` watches the daily series: weeks of points, a weekday rhythm, episodes with an
+expected value that can be taken apart. `surprise` watches the hourly views: hundreds of points, a rhythm of the day
+that needs no model, and shapes that no expected value describes.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +15,15 @@ from datetime import date
 
 import numpy as np
 
-from actors.anomaly_analysis import assessment, daily, narrative
+from actors.anomaly_analysis import assessment, daily, hourly, narrative
 from actors.anomaly_analysis.detection import DetectorState, Episode, step
-from actors.anomaly_analysis.explanation import Days, posting_causes, views_causes
+from actors.anomaly_analysis.explanation import Days, pace_causes, posting_causes, views_causes
 from actors.anomaly_analysis.growth import growth_causes, steepest
 from actors.anomaly_analysis.recommendations import advise
-from actors.anomaly_analysis.scales import GROWTH, SCALES, VIEWS
-from core.buckets import day_start, shown
-from core.clock import Clock
+from actors.anomaly_analysis.scales import GROWTH, PACE, SCALES, VIEWS
+from actors.anomaly_analysis.surprise import SurpriseState, from_text, to_text
+from core.buckets import day_start, local_date, shown
+from core.clock import HOUR, Clock
 from core.codec import from_json, to_json
 from core.history import ChannelHistory, subscribers_at
 from core.schemas.analytics import AnomalyFinding, Cause
@@ -40,7 +46,19 @@ class Watch:
     """What is kept of a channel between calls: the last day judged, and the state of each watched series."""
 
     judged: int | None = None  # ordinal of the date
-    states: dict[str, DetectorState] = field(default_factory=lambda: {m: DetectorState() for m in daily.WATCHED})
+    states: dict[str, DetectorState] = field(default_factory=dict)
+    hours: str | None = None  # state of the hourly views, as `surprise.to_text` writes it
+
+
+@dataclass(slots=True)
+class Judged:
+    """What the completed days of a channel led to, before it is stored."""
+
+    channel: Channel
+    watch: Watch
+    findings: list[AnomalyFinding]
+    told: set[int]  # days of findings of the views
+    hours: hourly.Hours
 
 
 class AnomalyAnalysis:
@@ -94,36 +112,48 @@ class AnomalyAnalysis:
         touched = {event.channel_id for event in events if event.channel_id % self.shards == self.shard}
         known = {c.id: c for c in self.channels.channels()} if touched else {}
         states = self.states.some(SERVICE, [str(i) for i in sorted(touched)])
-        judged = [(known[i], *self._judge(known[i], states.get(str(i)), now)) for i in sorted(touched) if i in known]
+        judged = [self._judge(known[i], states.get(str(i)), now) for i in sorted(touched) if i in known]
+        taken = [one for one in judged if one is not None]
+        self._watch_hours(taken, now)
         new = 0
         with self.database.write() as connection:
-            for channel, watch, findings in judged:
-                if watch is not None:
-                    self.states.save(connection, SERVICE, str(channel.id), to_json(watch), now)
-                new += self.store.save(connection, channel.id, findings, now)
+            for one in taken:
+                self.states.save(connection, SERVICE, str(one.channel.id), to_json(one.watch), now)
+                new += self.store.save(connection, one.channel.id, one.findings, now)
             self.outbox.advance(connection, self.consumer, events[-1].seq)
         return new, len(events) == _EVENTS_AT_ONCE
 
-    def _judge(self, channel: Channel, stored: str | None, now: int) -> tuple[Watch | None, list[AnomalyFinding]]:
+    def _judge(self, channel: Channel, stored: str | None, now: int) -> Judged | None:
         """Take the newly completed days of a channel; None: there was nothing to do."""
         watch = Watch() if stored is None else from_json(Watch, stored)
         first = None if watch.judged is None else watch.judged + 1
         if first is not None and day_start(channel.timezone, date.fromordinal(first + 1)) > now:
-            return None, []  # the next day is not over: no need to read anything
-        history = self._history(channel, now, None if first is None else first - 9)
+            return None  # the next day is not over: no need to read anything
+        history = self._history(channel, now, None if first is None else first - daily.DAYS_NEEDED)
         first = daily.first_day(history) if first is None else first
         if first is None:
-            return None, []
+            return None
         last = daily.last_settled(history, first, now)
         if last < first:
-            return None, []
+            return None
         episodes: dict[tuple[str, int], Episode] = {}
         for metric, values in daily.values(history, first, last).items():
+            state = watch.states.setdefault(metric, DetectorState())
             for day, value in enumerate(values.tolist(), start=first):
-                for episode in step(watch.states[metric], SCALES[metric], day, value):
+                for episode in step(state, SCALES[metric], day, value):
                     episodes[metric, episode.onset] = episode
         watch.judged = last
-        return watch, self._explained(channel, now, episodes)
+        told = {p.day for (metric, _), e in episodes.items() if metric in (VIEWS, PACE) for p in e.away}
+        findings = self._explained(channel, now, episodes)
+        return Judged(channel, watch, findings, told, hourly.hours_of(history, first, last))
+
+    def _watch_hours(self, taken: list[Judged], now: int) -> None:
+        """The hours of all channels at once; adds to their watches and findings."""
+        states = [SurpriseState() if one.watch.hours is None else from_text(one.watch.hours) for one in taken]
+        odd, states = hourly.odd_hours(states, [one.hours for one in taken])
+        for one, state, found in zip(taken, states, odd, strict=True):
+            one.watch.hours = to_text(state)
+            one.findings += self._odd(one.channel, now, found, one.told)
 
     def _history(self, channel: Channel, now: int, since_day: int | None) -> ChannelHistory:
         """The history with all posts from a day on (from the beginning without one)."""
@@ -144,6 +174,41 @@ class AnomalyAnalysis:
         away = {(metric, p.day) for (metric, _), e in episodes.items() for p in e.away}
         return [self._finding(history, metric, episode, away) for (metric, _), episode in episodes.items()]
 
+    def _odd(self, channel: Channel, now: int, odd: list[hourly.OddHour], told: set[int]) -> list[AnomalyFinding]:
+        """Findings of hours, except on days that a daily finding of the views tells about already."""
+        left = [h for h in odd if local_date(channel.timezone, h.start).toordinal() not in told]
+        if not left:
+            return []
+        oldest = local_date(channel.timezone, left[0].start).toordinal()
+        history = self._history(channel, now, oldest - hourly.COMPARED_DAYS - 9)
+        found = []
+        for hour in left:
+            expected = hourly.usual(history, hour.start)
+            if expected is not None:
+                found.append(self._odd_hour(history, hour, expected))
+        return found
+
+    def _odd_hour(self, history: ChannelHistory, hour: hourly.OddHour, expected: float) -> AnomalyFinding:
+        channel = history.channel
+        return AnomalyFinding(
+            id=finding_id(channel.id, f"{VIEWS} by the hour", hour.start),
+            channel=channel.name,
+            metric=VIEWS,
+            kind="hour",
+            direction="up" if hour.observed >= expected else "down",
+            severity="low",  # one hour is something to look at; what lasts is found by the day, and graded
+            onset=hour.start,
+            ended=hour.start + HOUR,
+            observed=hour.observed,
+            expected=expected,
+            score=hour.score,
+            causes=hourly.hour_causes(history, hour, expected),
+            notes=(
+                narrative.odd_hour(hour.observed, expected, shown(hour.start, channel.timezone)),
+                narrative.hourly_budget(hourly.FALSE_HOURS),
+            ),
+        )
+
     def _finding(
         self, history: ChannelHistory, metric: str, episode: Episode, away: set[tuple[str, int]]
     ) -> AnomalyFinding:
@@ -161,7 +226,9 @@ class AnomalyAnalysis:
             len(points),
             base if metric == GROWTH else None,
         )
-        causes = self._causes(history, metric, episode, away, (start, stop), (observed, expected))
+        divisor = len(points) if metric == PACE else 1  # ratios are averaged, counts are summed
+        totals = (observed / divisor, expected / divisor)
+        causes = self._causes(history, metric, episode, away, (start, stop), totals)
         notes = [
             narrative.headline(metric, observed, expected, len(points), shown(start, channel.timezone), base),
             narrative.course(episode.open, episode.settled, episode.kind),
@@ -177,8 +244,8 @@ class AnomalyAnalysis:
             severity=assessment.severity(episode.direction, weight),
             onset=start,
             ended=None if episode.open else stop,
-            observed=observed,
-            expected=expected,
+            observed=totals[0],
+            expected=totals[1],
             score=episode.score,
             causes=causes,
             advice=advise(episode.direction, causes, narrative.UNITS[metric]),
@@ -198,8 +265,10 @@ class AnomalyAnalysis:
         if metric == GROWTH:
             mentions = self.channels.mentions(history.channel)
             return growth_causes(history, mentions, *span, observed, expected)
+        if metric == PACE:
+            return pace_causes(observed - expected)
         first = episode.onset - COMPARED_DAYS
-        known = daily.values(history, first, episode.onset - 1)[metric].tolist()
+        known = daily.values(history, first, episode.onset - 1, (metric,))[metric].tolist()
         before = tuple(
             day for day, v in enumerate(known, start=first) if not math.isnan(v) and (metric, day) not in away
         )

@@ -81,6 +81,11 @@ def views_causes(history: ChannelHistory, days: Days, total: float, rng: Generat
     return (*causes, Cause(UNEXPLAINED, rest, told))
 
 
+def pace_causes(total: float) -> tuple[Cause, ...]:
+    """Nothing that is stored explains how far posts are shown beside what is usual at their age."""
+    return _nothing(total, "posts beside what is usual at their age: not their number or hour, but how far they reach")
+
+
 def posting_causes(history: ChannelHistory, days: Days, total: float) -> tuple[Cause, ...]:
     """Which media a change of `total` posts over the days away consists of; unexplained last."""
     if len(days.before) < _LEAST_DAYS:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from actors.anomaly_analysis.detection import FALSE_ALARMS
-from actors.anomaly_analysis.scales import GROWTH, POSTING, VIEWS
+from actors.anomaly_analysis.scales import GROWTH, PACE, POSTING, VIEWS
 
-UNITS = {VIEWS: "views", GROWTH: "subscribers", POSTING: "posts"}
+UNITS = {VIEWS: "views", GROWTH: "subscribers", POSTING: "posts", PACE: "times the expected views"}
 
 
 def headline(metric: str, observed: float, expected: float, days: int, since: str, base: float | None) -> str:
@@ -15,6 +15,8 @@ def headline(metric: str, observed: float, expected: float, days: int, since: st
         verb = "gained" if observed >= 0 else "lost"
         share = f" ({abs(observed) / base:.1%} of {base:,.0f})" if base else ""
         return f"{abs(observed):,.0f} subscribers {verb} {span}{share}, usual is {expected:+,.0f}"
+    if metric == PACE:
+        return f"posts gained {observed / expected - 1:+.0%} views against what is usual at their age {span}"
     # Beside next to nothing a percentage says nothing.
     change = f" ({observed / expected - 1:+.0%})" if expected >= 1 else ""
     if metric == POSTING:
@@ -34,3 +36,13 @@ def course(open_: bool, settled: bool, kind: str) -> str:
 def budget() -> str:
     """What the score is worth."""
     return f"found by a detector that raises one false alarm in about {1 / FALSE_ALARMS:.0f} days of a quiet series"
+
+
+def odd_hour(observed: float, usual: float, since: str) -> str:
+    """What happened: '40 views in the hour from 2025-02-16 14:00, usual at this time of day is 210'."""
+    return f"{observed:,.0f} views in the hour from {since}, usual at this time of day is {usual:,.0f}"
+
+
+def hourly_budget(rate: float) -> str:
+    """What the score of an hour is worth."""
+    return f"found by a detector that raises one false alarm in about {1 / rate:,.0f} hours of a quiet series"

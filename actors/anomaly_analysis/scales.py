@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 #: metrics of `core.metrics` whose daily series are watched
-VIEWS, GROWTH, POSTING = "views_gained", "net_growth", "posting_rate"
+VIEWS, GROWTH, POSTING, PACE = "views_gained", "net_growth", "posting_rate", "views_pace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ def _identity(value: float) -> float:
 SCALES: dict[str, Scale] = {
     # Views vary by a factor: a tenth up or down, at any size of channel.
     VIEWS: Scale(lambda views: math.log1p(max(views, 0.0)), lambda y: math.expm1(min(y, 60.0)), 0.02),
+    # So does the pace, a ratio; over many posts it hardly varies.
+    PACE: Scale(lambda pace: math.log(max(pace, 1e-7)), lambda y: math.exp(min(y, 60.0)), 0.03),
     # Growth has either sign and adds up.
     GROWTH: Scale(_identity, _identity, 1.0),
     # Counts: the square root makes Poisson noise 1 at any rate (Anscombe 1948). The floor: one post more or less than

@@ -87,7 +87,7 @@ class AnomalyFinding:
     id: str
     channel: str
     metric: str
-    kind: str  # spike, level_shift
+    kind: str  # spike, level_shift, hour
     direction: str  # up, down
     severity: str  # low, medium, high, critical
     onset: int

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.anomaly_analysis import daily, hourly
 from actors.anomaly_analysis.backfill import score_many
 from actors.anomaly_analysis.surprise import (
     ALARM,
@@ -20,7 +21,10 @@ from actors.anomaly_analysis.surprise import (
     score,
     to_text,
 )
+from core.clock import DAY, HOUR
 from core.errors import InvalidInput
+from core.history import ChannelHistory
+from tests.actors.made_channel import T0, make
 
 VALUES = st.lists(st.one_of(st.floats(), st.integers(-3, 3).map(float)), min_size=1, max_size=60)
 
@@ -34,7 +38,7 @@ def run(values: np.ndarray, hour: np.ndarray, state: SurpriseState | None = None
     return np.array([score(state, v, h) for v, h in zip(values.tolist(), hour.tolist(), strict=True)])
 
 
-def daily(rng: np.random.Generator, days: int) -> np.ndarray:
+def plateaus(rng: np.random.Generator, days: int) -> np.ndarray:
     """Five-minute values of a day with a plateau from 9 to 18 o'clock."""
     hour = hours(days * 288)
     return np.where((hour >= 9) & (hour < 18), 80.0, 20.0) + rng.normal(0, 2, len(hour))
@@ -101,7 +105,7 @@ def test_quiet_series_cost_the_budget_of_alarms_within_a_factor_of_two(law: str)
 
 
 def test_a_day_without_its_plateau_is_found_though_no_value_is_new() -> None:
-    values = daily(np.random.default_rng(3), 20)
+    values = plateaus(np.random.default_rng(3), 20)
     day = slice(16 * 288, 17 * 288)
     values[day] = 20 + np.random.default_rng(4).normal(0, 2, 288)
     found = np.flatnonzero(run(values, hours(len(values))) >= ALARM)
@@ -161,3 +165,70 @@ def test_labelled_anomalies_of_the_development_series_are_found_at_the_fixed_thr
     files = read(folder)
     marked = [_nab.labelled(len(f.rows), _nab.rows_of(f.timestamps, windows[f.name])) for f in files]
     assert _nab.sweep(marked, batched(files)).at(ALARM)["standard"] >= 70
+
+
+# ---------------------------------------------------------------- hours of a channel
+
+
+def surged(views: float) -> tuple[ChannelHistory, int]:
+    """A made channel whose newest post brings so many views between two readings of day 40, and when these begin."""
+    history = make(44, 3).history()
+    moment = T0 + 40 * DAY + 12 * HOUR
+    post = int(np.flatnonzero(history.published_at <= moment - 6 * HOUR)[-1])
+    rows = np.arange(history.offsets[post], history.offsets[post + 1])
+    history.reading_views[rows[history.reading_ts[rows] > moment]] += views
+    return history, moment
+
+
+def test_the_hours_of_a_surge_are_found_and_given_to_the_post_that_brought_them() -> None:
+    history, moment = surged(20_000)
+    first = daily.first_day(history)
+    assert first is not None
+    (found,), _ = hourly.odd_hours([SurpriseState()], [hourly.hours_of(history, first, first + 42)])
+    inside = [hour for hour in found if moment <= hour.start < moment + 4 * HOUR]
+    assert inside
+    expected = hourly.usual(history, inside[0].start)
+    assert expected is not None
+    assert inside[0].observed > 5 * expected
+    top, rest = hourly.hour_causes(history, inside[0], expected)
+    assert top.factor.startswith("post ")
+    assert top.share + rest.share == pytest.approx(inside[0].observed - expected, abs=1e-9)
+    assert top.share > 0.8 * (inside[0].observed - expected)
+
+
+def test_hours_taken_day_by_day_with_restarts_raise_the_same_alarms() -> None:
+    history, _ = surged(20_000)
+    first = daily.first_day(history)
+    assert first is not None
+    (at_once,), (whole,) = hourly.odd_hours([SurpriseState()], [hourly.hours_of(history, first, first + 42)])
+    text, found = to_text(SurpriseState()), []
+    for day in range(first, first + 43):
+        (odd,), (state,) = hourly.odd_hours([from_text(text)], [hourly.hours_of(history, day, day)])
+        found += odd
+        text = to_text(state)
+    assert found == at_once
+    assert text == to_text(whole)
+
+
+def test_many_channels_together_are_watched_as_one_after_another() -> None:
+    history, _ = surged(20_000)
+    first = daily.first_day(history)
+    assert first is not None
+    spans = [hourly.hours_of(history, first, first + 42 - lane % 3) for lane in range(70)]
+    together, states = hourly.odd_hours([SurpriseState() for _ in spans], spans)
+    for lane in (0, 1, 2, 69):
+        (alone,), (state,) = hourly.odd_hours([SurpriseState()], [spans[lane]])
+        assert together[lane] == alone
+        assert to_text(states[lane]) == to_text(state)
+    assert together[0]
+
+
+def test_an_hour_with_fewer_views_than_usual_blames_no_post() -> None:
+    history, moment = surged(0)
+    (cause,) = hourly.hour_causes(history, hourly.OddHour(moment, 1.0, 0.9), 50.0)
+    assert (cause.factor, cause.share) == ("unexplained", -49.0)
+
+
+def test_without_a_week_of_hours_nothing_is_called_usual() -> None:
+    history = make(5, 1).history()
+    assert hourly.usual(history, T0 + 4 * DAY) is None

@@ -15,7 +15,8 @@ from actors.analytics_fusion import posts as posts_
 from actors.analytics_fusion import series as series_
 from actors.analytics_fusion import status as status_
 from actors.analytics_fusion.overview import Period
-from actors.analytics_fusion.source import Counts, aligned
+from actors.analytics_fusion.reading import Reader
+from actors.analytics_fusion.source import Counts
 from core.buckets import day_start, local_date
 from core.cache import Cache, CacheStats
 from core.clock import Clock
@@ -26,6 +27,7 @@ from core.schemas.channels import Channel
 from core.schemas.health import Health
 from core.store.channels import ChannelStore
 from core.store.database import Database
+from core.store.events import Outbox
 
 SERVICE = "analytics_fusion"
 MOST_DAYS = 3650
@@ -41,7 +43,7 @@ class Analytics:
         self.database, self.clock, self.tenant = database, clock, tenant
         self.channels = ChannelStore(database, tenant)
         self.cache = Cache() if cache is None else cache
-        self._read: Cache = Cache(size=16, ttl_s=600.0)  # arrays of the channels asked about last
+        self._reader = Reader(self.channels, Outbox(database, tenant))
 
     def health(self) -> Health:
         """Read the list of channels and one channel's data version, as every question does."""
@@ -107,11 +109,8 @@ class Analytics:
         return self.cache.fetch(kind, f"{SERVICE}:{channel.id}:{question}", channel.data_version, compute)
 
     def _data(self, channel: Channel) -> tuple[ChannelHistory, Counts]:
-        def read() -> tuple[ChannelHistory, Counts]:
-            history = self.channels.history(channel)
-            return history, aligned(history, self.channels.counts(channel))
-
-        return self._read.fetch(tuple[ChannelHistory, Counts], str(channel.id), channel.data_version, read)
+        data = self._reader.data(channel)
+        return data.history, data.counts
 
 
 def _period(timezone: str, days: int, until: int) -> Period:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -15,8 +15,7 @@ from core.history import ATTRIBUTES, ChannelHistory, Floats, Ints, reading_known
 from core.schemas.channels import Channel, Precision
 from core.store import schema
 from core.store.database import Database
-
-_IN_CHUNK = 500  # ids in one IN list; engines and drivers limit the number of parameters
+from core.store.readings import IN_CHUNK, newest_counts, tuples, view_readings, view_readings_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,37 +115,43 @@ class ChannelStore:
             found = _channel(self._row(connection, channel.id))
             posts = self._posts(connection, channel.id, last_posts, as_of, published_from)
             partly = last_posts is not None or published_from is not None
-            oldest = posts[0].published_at if posts and partly else published_from
-            readings = _columns(connection, _readings(channel.id, oldest), 4)
+            oldest = posts[0][1] if posts and partly else published_from
+            readings = view_readings(connection, channel.id, published_from=oldest)
             subscribers = self._subscribers(connection, channel.id, as_of)
         history = _assemble(found, posts, readings, subscribers)
         return history if as_of is None else _known_by(history, as_of)
 
+    def refreshed(self, old: ChannelHistory, changed: Collection[int]) -> ChannelHistory:
+        """The history as it is stored now, given an older one of which only some posts' readings have changed.
+
+        changed: ids of all posts whose readings changed since (`Outbox.reread` tells them); only theirs are read.
+        """
+        stale = np.array(sorted(changed), dtype=np.int64)
+        owner = np.repeat(old.post_ids, np.diff(old.offsets))
+        keep = ~np.isin(owner, stale)
+        precision = np.where(old.reading_exact_time[keep], int(Precision.EXACT), int(Precision.TIME_ASSUMED))
+        kept = np.stack([owner[keep], old.reading_ts[keep], old.reading_views[keep].astype(np.int64), precision])
+        with self.database.read() as connection:
+            found = _channel(self._row(connection, old.channel.id))
+            posts = self._posts(connection, found.id, None, None)
+            fresh = view_readings_of(connection, found.id, stale.tolist())
+            subscribers = self._subscribers(connection, found.id, None)
+        readings = np.concatenate([kept, fresh], axis=1)
+        return _assemble(found, posts, readings[:, np.argsort(readings[0], kind="stable")], subscribers)
+
     def counts(self, channel: Channel, *, as_of: int | None = None) -> PostCounts:
         """The newest count of every kind, post by post, in the order of `history(channel)`."""
-        snapshot, reaction = schema.post_snapshot, schema.reaction_snapshot
+        reaction = schema.reaction_snapshot
+        known = [reaction.c.channel_id == channel.id, *([] if as_of is None else [reaction.c.ts <= as_of])]
+        total = cast(func.sum(reaction.c.count), BigInteger)
+        summed = select(reaction.c.post_id, reaction.c.ts, total).where(*known)
         with self.database.read() as connection:
-            posts = self._posts(connection, channel.id, None, as_of, ids_only=True)
-            newest = [
-                _columns(connection, _newest(channel.id, column, as_of), 2)
-                for column in (snapshot.c.views, snapshot.c.forwards, snapshot.c.replies)
-            ]
-            latest = (
-                select(reaction.c.post_id, func.max(reaction.c.ts).label("ts"))
-                .where(reaction.c.channel_id == channel.id, *([] if as_of is None else [reaction.c.ts <= as_of]))
-                .group_by(reaction.c.post_id)
-                .subquery()
-            )
-            same = and_(
-                reaction.c.channel_id == channel.id,
-                reaction.c.post_id == latest.c.post_id,
-                reaction.c.ts == latest.c.ts,
-            )
-            total = cast(func.sum(reaction.c.count), BigInteger)
-            summed = select(reaction.c.post_id, total).select_from(latest.join(reaction, same))
-            newest.append(_columns(connection, summed.group_by(reaction.c.post_id), 2))
-        ids = np.fromiter((row[0] for row in posts), dtype=np.int64, count=len(posts))
-        return PostCounts(ids, *(_placed(ids, column) for column in newest))
+            newest = newest_counts(connection, channel.id, as_of)
+            reactions = _columns(connection, summed.group_by(reaction.c.post_id, reaction.c.ts), 3)
+        ids = np.fromiter((row[0] for row in newest), dtype=np.int64, count=len(newest))
+        views, forwards, replies = np.array([row[1:] for row in newest], dtype=np.float64).reshape(len(ids), 3).T
+        by_time = np.argsort(reactions[1], kind="stable")  # the newest reading is placed last, and stands
+        return PostCounts(ids, views, forwards, replies, _placed(ids, reactions[0, by_time], reactions[2, by_time]))
 
     def counts_at_age(self, channel: Channel, age_s: int) -> PostCounts:
         """The newest count of every kind that was read by an age of each post, for comparing posts of different ages.
@@ -165,15 +170,15 @@ class ChannelStore:
 
         total = cast(func.sum(reaction.c.count), BigInteger)
         with self.database.read() as connection:
-            posts = self._posts(connection, channel.id, None, None, ids_only=True)
+            in_order = select(post.c.post_id).where(post.c.channel_id == channel.id)
+            ids = _columns(connection, in_order.order_by(post.c.published_at, post.c.post_id), 1)[0]
             found = [
                 _columns(connection, by_age(snapshot, column, column.is_not(None)), 2)
                 for column in (snapshot.c.views, snapshot.c.forwards, snapshot.c.replies)
             ]
             summed = by_age(reaction, total).group_by(reaction.c.post_id)
             found.append(_columns(connection, summed, 2))
-        ids = np.fromiter((row[0] for row in posts), dtype=np.int64, count=len(posts))
-        return PostCounts(ids, *(_placed(ids, column) for column in found))
+        return PostCounts(ids, *(_placed(ids, *column) for column in found))
 
     def newest(self, channel: Channel, as_of: int) -> int | None:
         """When the newest post or reading of any kind that is known by a moment came; None: there is none."""
@@ -195,8 +200,8 @@ class ChannelStore:
         """Texts of the posts that have one stored."""
         table, found = schema.post, dict[int, str]()
         with self.database.read() as connection:
-            for start in range(0, len(post_ids), _IN_CHUNK):
-                wanted = [int(i) for i in post_ids[start : start + _IN_CHUNK]]
+            for start in range(0, len(post_ids), IN_CHUNK):
+                wanted = [int(i) for i in post_ids[start : start + IN_CHUNK]]
                 query = select(table.c.post_id, table.c.text).where(
                     table.c.channel_id == channel.id, table.c.post_id.in_(wanted), table.c.text.is_not(None)
                 )
@@ -284,21 +289,20 @@ class ChannelStore:
         last: int | None,
         as_of: int | None,
         published_from: int | None = None,
-        ids_only: bool = False,
-    ) -> Sequence[Row[*tuple[Any, ...]]]:
+    ) -> Sequence[tuple[Any, ...]]:
+        """(post id, published at, attributes ..., media, album id) in order of publication."""
         table = schema.post
         wanted: list[Column[Any]] = [table.c.post_id, table.c.published_at]
-        if not ids_only:
-            wanted += [*(table.c[name] for name in ATTRIBUTES), table.c.media, table.c.album_id]
+        wanted += [*(table.c[name] for name in ATTRIBUTES), table.c.media, table.c.album_id]
         query = select(*wanted).where(table.c.channel_id == channel_id)
         if as_of is not None:
             query = query.where(table.c.published_at <= as_of)
         if published_from is not None:
             query = query.where(table.c.published_at >= published_from)
         if last is None:
-            return connection.execute(query.order_by(table.c.published_at, table.c.post_id)).all()
+            return tuples(connection, query.order_by(table.c.published_at, table.c.post_id))
         newest = query.order_by(table.c.published_at.desc(), table.c.post_id.desc()).limit(last)
-        return connection.execute(newest).all()[::-1]
+        return tuples(connection, newest)[::-1]
 
     def _subscribers(self, connection: Connection, channel_id: int, as_of: int | None) -> Ints:
         table = schema.channel_snapshot
@@ -321,48 +325,20 @@ def _channel(row: Row[*tuple[Any, ...]]) -> Channel:
     )
 
 
-def _readings(channel_id: int, published_from: int | None) -> Select[Any]:
-    """Readings in key order; of posts published at a moment or later where one is given."""
-    table, post = schema.post_snapshot, schema.post
-    query = select(table.c.post_id, table.c.ts, table.c.views, table.c.precision).where(
-        table.c.channel_id == channel_id, table.c.views.is_not(None)
-    )
-    if published_from is not None:
-        recent = select(post.c.post_id).where(post.c.channel_id == channel_id, post.c.published_at >= published_from)
-        query = query.where(table.c.post_id.in_(recent))
-    return query.order_by(table.c.post_id, table.c.ts)
-
-
-def _newest(channel_id: int, column: Any, as_of: int | None) -> Select[Any]:
-    """(post, value) of a count's newest reading."""
-    table = schema.post_snapshot
-    known = [table.c.channel_id == channel_id, column.is_not(None)]
-    if as_of is not None:
-        known.append(table.c.ts <= as_of)
-    last = select(table.c.post_id, func.max(table.c.ts).label("ts")).where(*known).group_by(table.c.post_id).subquery()
-    same = and_(table.c.channel_id == channel_id, table.c.post_id == last.c.post_id, table.c.ts == last.c.ts)
-    return select(table.c.post_id, column).select_from(last.join(table, same))
-
-
 def _columns(connection: Connection, query: Select[Any], width: int) -> Ints:
     """Rows of whole numbers as an array of columns, width x rows; no column may be NULL.
 
-    Integers throughout: post ids up to 2**63 do not fit a float64. The driver's own tuples are taken, because wrapping
-    them as rows doubles the time, and a predictor waits for this.
+    Integers throughout: post ids up to 2**63 do not fit a float64.
     """
-    cursor = connection.execute(query).cursor
-    rows = cursor.fetchall() if cursor is not None else []
+    rows = tuples(connection, query)
     flat = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=len(rows) * width)
     return flat.reshape(len(rows), width).T
 
 
-def _assemble(
-    channel: Channel, posts: Sequence[Row[*tuple[Any, ...]]], readings: Ints, subscribers: Ints
-) -> ChannelHistory:
+def _assemble(channel: Channel, posts: Sequence[tuple[Any, ...]], readings: Ints, subscribers: Ints) -> ChannelHistory:
     """Arrays of a history; readings come in order of (post id, time), those of other posts are left out."""
     n, width = len(posts), len(ATTRIBUTES)
     ids = np.fromiter((row[0] for row in posts), dtype=np.int64, count=n)
-    values = (np.nan if value is None else value for row in posts for value in row[2 : 2 + width])
     order = np.argsort(ids)
     owner_id, ts, views, precision = readings
     slot = np.searchsorted(ids[order], owner_id)
@@ -374,9 +350,9 @@ def _assemble(
         channel=channel,
         post_ids=ids,
         published_at=np.fromiter((row[1] for row in posts), dtype=np.int64, count=n),
-        attributes=np.fromiter(values, dtype=np.float64, count=n * width).reshape(n, width),
-        media=np.array([row.media for row in posts], dtype=object),
-        album_ids=np.fromiter((-1 if row.album_id is None else row.album_id for row in posts), np.int64, count=n),
+        attributes=np.array([row[2:-2] for row in posts], dtype=np.float64).reshape(n, width),  # None becomes NaN
+        media=np.array([row[-2] for row in posts], dtype=object),
+        album_ids=np.fromiter((-1 if row[-1] is None else row[-1] for row in posts), np.int64, count=n),
         offsets=np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=n))]).astype(np.int64),
         reading_ts=ts[known][by_post],
         reading_views=views[known][by_post].astype(np.float64),
@@ -398,12 +374,13 @@ def _known_by(history: ChannelHistory, as_of: int) -> ChannelHistory:
     )
 
 
-def _placed(ids: Ints, pairs: Ints) -> Floats:
-    values = np.full(len(ids), np.nan)
+def _placed(ids: Ints, owners: Ints, values: Ints | Floats) -> Floats:
+    """Values of posts in the order of ids, NaN where there is none; of several for one post the last one stands."""
+    result = np.full(len(ids), np.nan)
+    if len(ids) == 0:
+        return result
     order = np.argsort(ids, kind="stable")
-    at = np.searchsorted(ids[order], pairs[0])
-    inside = at < len(ids)
-    hit = np.zeros(len(at), dtype=bool)
-    hit[inside] = ids[order][at[inside]] == pairs[0][inside]
-    values[order[at[hit]]] = pairs[1][hit]
-    return values
+    at = np.minimum(np.searchsorted(ids[order], owners), len(ids) - 1)
+    hit = ids[order][at] == owners
+    result[order[at[hit]]] = values[hit]
+    return result

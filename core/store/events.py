@@ -41,6 +41,17 @@ class Outbox:
             rows = connection.execute(query).all()
         return tuple(Event(row.seq, row.channel_id, row.at, from_json(DataArrived, row.payload)) for row in rows)
 
+    def reread(self, channel_id: int, seq: int) -> tuple[int, frozenset[int]]:
+        """The newest sequence number, and which posts of a channel have new or changed view readings since `seq`."""
+        table = schema.event
+        last = self.last()
+        query = select(table.c.payload).where(
+            table.c.tenant == self.tenant, table.c.channel_id == channel_id, table.c.seq > seq, table.c.seq <= last
+        )
+        with self.database.read() as connection:
+            payloads = connection.execute(query).scalars().all()
+        return last, frozenset(i for payload in payloads for i in from_json(DataArrived, payload).read)
+
     def offset(self, consumer: str) -> int:
         """The last sequence number that a consumer has done; 0 before the first."""
         table = schema.consumer_offset

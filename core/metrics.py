@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from core.accrual import album_representatives, covered, gains, growth_scale, segments
-from core.clock import DAY
+from core.clock import DAY, HOUR
 from core.errors import NotFound
 from core.history import ChannelHistory, Floats, Ints, views_at
 
@@ -45,6 +45,33 @@ _DEFINITIONS = (
         "post",
         3,
         ("avg_post_reach_24h", "reach_24h"),
+    ),
+    Metric("views_12h", f"views at the age of 12 h; {_POSTS}", "views", "higher", "post", 3, ("reach_12h",)),
+    Metric("views_48h", f"views at the age of 48 h; {_POSTS}", "views", "higher", "post", 3, ("reach_48h",)),
+    Metric(
+        "overperformance",
+        "views at an age / the median of the channel's posts at that age",
+        "ratio",
+        "higher",
+        "post",
+        1,
+    ),
+    Metric(
+        "early_share",
+        f"views at the age of 4 h / {_VIEWS_24H}; median over posts",
+        "fraction",
+        "neutral",
+        "post",
+        10,
+    ),
+    Metric(
+        "night_share",
+        "views gained from 1 to 6 h of the channel's zone / views gained in the day, by posts up to 48 h old; "
+        "mean over the days that readings cover",
+        "fraction",
+        "neutral",
+        "channel-day",
+        7,
     ),
     Metric(
         "views_final",
@@ -100,6 +127,8 @@ _DEFINITIONS = (
         ("view_rate", "err24"),
     ),
     Metric("virality", f"forwards / views; {_POSTS}", "fraction", "higher", "post", 3, ("forward_rate",)),
+    Metric("reaction_rate", f"reactions / views; {_POSTS}", "fraction", "higher", "post", 3),
+    Metric("comment_rate", f"comments / views; {_POSTS}", "fraction", "higher", "post", 3),
     Metric(
         "subscribers",
         "the last reading of the subscriber count",
@@ -153,6 +182,24 @@ _DEFINITIONS = (
     ),
     Metric("citation_out", "posts of this channel that name others", "count", "neutral", "channel", 1),
     Metric("data_age", "time since the newest reading or post arrived", "hours", "lower", "channel", 1),
+    Metric(
+        "mention_lift",
+        "subscribers gained in the 24 h after a post that names the channel - median gain of the 14 days before",
+        "subscribers",
+        "higher",
+        "channel",
+        7,
+    ),
+    Metric(
+        "share_of_voice",
+        "a channel's part of what a set of channels did in a period: of its posts, of views gained, of mentions",
+        "fraction",
+        "higher",
+        "channel",
+        2,
+    ),
+    Metric("cpm", "price of a post / its views at an age x 1000", "price/1000 views", "lower", "post", 1),
+    Metric("cpv", "price of a post / its views at an age", "price/view", "lower", "post", 1),
 )
 
 METRICS: dict[str, Metric] = {definition.name: definition for definition in _DEFINITIONS}
@@ -207,6 +254,31 @@ def view_half_life(history: ChannelHistory) -> Floats:
     return result
 
 
+def early_share(history: ChannelHistory) -> Floats:
+    """Views at 4 h over views at 24 h of each post; NaN where either is not known."""
+    return ratio(views_at(history, 4 * HOUR).values, views_at(history, DAY).values)
+
+
+def cost_per_mille(price: float, views: float) -> float:
+    """Price of a thousand views (cpm; a thousandth of it is cpv); NaN without views."""
+    return 1000 * price / views if views > 0 else float("nan")
+
+
+def mention_lift(history: ChannelHistory, moments: Ints) -> Floats:
+    """Subscribers gained in the day after each moment beyond the median day of the 14 before; NaN where not known.
+
+    At least 7 of the 14 days must be known.
+    """
+    grid = moments[:, None] + np.arange(-14, 2) * DAY
+    daily = np.diff(subscribers_on(history, grid.ravel()).reshape(grid.shape), axis=1)
+    known = ~np.isnan(daily[:, :-1])
+    usual = np.full(len(moments), np.nan)
+    enough = known.sum(axis=1) >= METRICS["mention_lift"].minimum
+    if enough.any():
+        usual[enough] = np.nanmedian(daily[enough, :-1], axis=1)
+    return np.asarray(daily[:, -1] - usual, dtype=float)
+
+
 def consistency(views_24h: Floats) -> float:
     """1 - median absolute deviation / median, at least 0; NaN without values or with a median of 0."""
     values = views_24h[~np.isnan(views_24h)]
@@ -223,6 +295,16 @@ def views_gained(history: ChannelHistory, edges: Ints, max_age_s: float | None =
     """Views added in each bucket over all posts, when they happened; NaN where the readings do not cover it."""
     total = gains(history, edges, max_age_s).by_bucket(len(edges) - 1)
     return np.where(covered(history, edges), total, np.nan)
+
+
+def night_share(history: ChannelHistory, edges: Ints) -> Floats:
+    """Share of each day's views that fell between 1 and 6 h after its start; NaN for days that are not covered.
+
+    edges: day boundaries in the channel's zone. Only what posts gained up to 48 h of age counts.
+    """
+    inner = np.stack([edges[:-1], edges[:-1] + HOUR, edges[:-1] + 6 * HOUR], axis=1).ravel()
+    thirds = gains(history, np.append(inner, edges[-1]), 2 * DAY).by_bucket(3 * (len(edges) - 1)).reshape(-1, 3)
+    return np.where(covered(history, edges), ratio(thirds[:, 1], thirds.sum(axis=1)), np.nan)
 
 
 def subscribers_on(history: ChannelHistory, moments: Ints, widest_s: float = 1.5 * DAY) -> Floats:

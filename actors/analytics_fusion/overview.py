@@ -9,7 +9,15 @@ import numpy as np
 from numpy.random import Generator
 
 from actors.analytics_fusion import source
-from actors.analytics_fusion.intervals import Statistic, change, change_interval
+from actors.analytics_fusion.intervals import (
+    Statistic,
+    affordable,
+    change,
+    drawn_pair,
+    interval,
+    of_change,
+    resampled,
+)
 from actors.analytics_fusion.source import Counts
 from core import metrics
 from core.accrual import album_representatives
@@ -35,6 +43,7 @@ class _Samples:
 
     now: Floats
     before: Floats
+    at: Ints  # when the values of `now` began
     missing: str | None = None
 
 
@@ -72,8 +81,15 @@ def _posts(history: ChannelHistory, counts: Counts, period: Period) -> tuple[tup
     no_engagement = None
     if np.isnan(counts.engagement).all():
         no_engagement = "reactions, forwards and comments unavailable from this source"
-    no_forwards = source.NO_FORWARDS if np.isnan(counts.forwards).all() else None
-    part, counts = _slice(history, int(first), int(last)), _slice_counts(counts, int(first), int(last))
+    no_forwards, no_reactions, no_comments = (
+        why if np.isnan(values).all() else None
+        for values, why in (
+            (counts.forwards, source.NO_FORWARDS),
+            (counts.reactions, source.NO_REACTIONS),
+            (counts.comments, source.NO_COMMENTS),
+        )
+    )
+    part, counts = source.cut(history, int(first), int(last)), counts.cut(int(first), int(last))
     counted = album_representatives(part)
     final = history.single_reading
     views = (target_values(part, "views_final") if final else views_at(part, DAY)).values
@@ -96,6 +112,8 @@ def _posts(history: ChannelHistory, counts: Counts, period: Period) -> tuple[tup
         ("er_subscribers", "mean", rows(metrics.ratio(counts.engagement, subscribers), no_base, no_engagement)),
         ("vtr", "mean", rows(metrics.ratio(views, subscribers), no_rate, no_base)),
         ("virality", "mean", rows(metrics.ratio(counts.forwards, counts.views), no_forwards)),
+        ("reaction_rate", "mean", rows(metrics.ratio(counts.reactions, counts.views), no_reactions)),
+        ("comment_rate", "mean", rows(metrics.ratio(counts.comments, counts.views), no_comments)),
     )
 
 
@@ -106,7 +124,7 @@ def _days(history: ChannelHistory, period: Period) -> tuple[tuple[str, _Samples]
         # One pass over the readings for both periods.
         joined = values(history, np.concatenate([period.before, period.now[1:]]))
         middle = len(period.before) - 1
-        return _Samples(joined[middle:], joined[:middle], missing)
+        return _Samples(joined[middle:], joined[:middle], period.now[:-1], missing)
 
     return (
         ("views_gained", both(metrics.views_gained, source.no_views(history))),
@@ -118,7 +136,7 @@ def _days(history: ChannelHistory, period: Period) -> tuple[tuple[str, _Samples]
 
 def _sample(rows: _Rows, period: Period) -> _Samples:
     middle = np.searchsorted(rows.published_at, period.now[0])
-    return _Samples(rows.values[middle:], rows.values[:middle], rows.missing)
+    return _Samples(rows.values[middle:], rows.values[:middle], rows.published_at[middle:], rows.missing)
 
 
 def _figure(name: str, samples: _Samples, statistic: Statistic, rng: Generator) -> Figure:
@@ -131,14 +149,24 @@ def _figure(name: str, samples: _Samples, statistic: Statistic, rng: Generator) 
     if len(now) < metric.minimum:
         return replace(empty, missing=f"needs {metric.minimum} {kind} in the period, has {len(now)}")
     of = np.median if statistic == "median" else np.mean
-    value = float(of(now))
+    value, at = float(of(now)), samples.at[~np.isnan(samples.now)]
+    found = replace(empty, value=value, first=int(at[0]), last=int(at[-1]))
     if len(before) < metric.minimum:
-        return replace(empty, value=value)
+        low, high = interval(resampled(now, statistic, rng, affordable(len(now), statistic)))
+        return replace(found, low=low, high=high)
     previous = float(of(before))
-    interval = change_interval(now, before, statistic, rng)
-    low, high = interval if interval is not None else (None, None)
-    moved = change(value, previous)
-    return replace(empty, value=value, previous=previous, change=moved, change_low=low, change_high=high)
+    drawn_now, drawn_before = drawn_pair(now, before, statistic, rng)
+    low, high = interval(drawn_now)
+    change_low, change_high = of_change(drawn_now, drawn_before) or (None, None)
+    return replace(
+        found,
+        low=low,
+        high=high,
+        previous=previous,
+        change=change(value, previous),
+        change_low=change_low,
+        change_high=change_high,
+    )
 
 
 def _subscribers(history: ChannelHistory, period: Period) -> Figure:
@@ -154,7 +182,8 @@ def _subscribers(history: ChannelHistory, period: Period) -> Figure:
     moved = change(value, previous) if value is not None and previous is not None else None
     unit = metrics.METRICS["subscribers"].unit
     n, previous_n = int(end - middle), int(middle - start)
-    return Figure("subscribers", unit, value, n, previous, previous_n, moved, missing=missing)
+    first, last = (int(ts[middle]), int(ts[end - 1])) if n else (None, None)
+    return Figure("subscribers", unit, value, n, previous, previous_n, moved, missing=missing, first=first, last=last)
 
 
 def _consistency(rows: _Rows, period: Period) -> Figure:
@@ -167,9 +196,9 @@ def _consistency(rows: _Rows, period: Period) -> Figure:
         return figure
     value = metrics.consistency(now)
     previous = metrics.consistency(before) if len(before) >= metric.minimum else None
-    return replace(
-        figure, value=value, previous=previous, change=change(value, previous) if previous is not None else None
-    )
+    at = samples.at[~np.isnan(samples.now)]
+    moved = change(value, previous) if previous is not None else None
+    return replace(figure, value=value, previous=previous, change=moved, first=int(at[0]), last=int(at[-1]))
 
 
 def _citations(history: ChannelHistory, mentions: Sequence[Mention], period: Period) -> list[Figure]:
@@ -182,7 +211,8 @@ def _citations(history: ChannelHistory, mentions: Sequence[Mention], period: Per
         start, middle, end = np.searchsorted(at, [period.before[0], period.now[0], period.now[-1]]).tolist()
         now, before = end - middle, middle - start
         moved = change(now, before)
-        found.append(Figure(metric, metrics.METRICS[metric].unit, float(now), now, float(before), before, moved))
+        figure = Figure(metric, metrics.METRICS[metric].unit, float(now), now, float(before), before, moved)
+        found.append(replace(figure, first=int(at[middle]), last=int(at[end - 1])) if now else figure)
     return found
 
 
@@ -193,25 +223,3 @@ def _notes(history: ChannelHistory, counts: Counts) -> tuple[str, ...]:
     if (history.album_ids >= 0).any():
         notes.append("an album counts once, by its most viewed item")
     return tuple(notes)
-
-
-def _slice(history: ChannelHistory, first: int, last: int) -> ChannelHistory:
-    """The posts from position `first` up to `last`, with their readings and all subscriber readings."""
-    start, stop = int(history.offsets[first]), int(history.offsets[last])
-    return replace(
-        history,
-        post_ids=history.post_ids[first:last],
-        published_at=history.published_at[first:last],
-        attributes=history.attributes[first:last],
-        media=history.media[first:last],
-        album_ids=history.album_ids[first:last],
-        offsets=history.offsets[first : last + 1] - start,
-        reading_ts=history.reading_ts[start:stop],
-        reading_views=history.reading_views[start:stop],
-        reading_exact_time=history.reading_exact_time[start:stop],
-    )
-
-
-def _slice_counts(counts: Counts, first: int, last: int) -> Counts:
-    part = slice(first, last)
-    return Counts(counts.views[part], counts.forwards[part], counts.comments[part], counts.reactions[part])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,6 +32,11 @@ class Counts:
     def engagement(self) -> Floats:
         """Reactions + forwards + comments of what the source offers."""
         return metrics.engagement(self.reactions, self.forwards, self.comments)
+
+    def cut(self, first: int, last: int) -> Counts:
+        """Of the posts from position `first` up to `last`."""
+        part = slice(first, last)
+        return Counts(self.views[part], self.forwards[part], self.comments[part], self.reactions[part])
 
 
 def aligned(history: ChannelHistory, counts: PostCounts) -> Counts:
@@ -75,4 +80,21 @@ def missing(history: ChannelHistory, counts: Counts) -> tuple[str, ...]:
             ),
         )
         if reason is not None
+    )
+
+
+def cut(history: ChannelHistory, first: int, last: int) -> ChannelHistory:
+    """The posts from position `first` up to `last`, with their readings and all subscriber readings."""
+    start, stop = int(history.offsets[first]), int(history.offsets[last])
+    return replace(
+        history,
+        post_ids=history.post_ids[first:last],
+        published_at=history.published_at[first:last],
+        attributes=history.attributes[first:last],
+        media=history.media[first:last],
+        album_ids=history.album_ids[first:last],
+        offsets=history.offsets[first : last + 1] - start,
+        reading_ts=history.reading_ts[start:stop],
+        reading_views=history.reading_views[start:stop],
+        reading_exact_time=history.reading_exact_time[start:stop],
     )

@@ -19,6 +19,10 @@ class Figure:
     change_low: float | None = None  # 95 % bootstrap interval
     change_high: float | None = None
     missing: str | None = None
+    low: float | None = None  # 95 % bootstrap interval of the value itself
+    high: float | None = None
+    first: int | None = None  # when the first and the last post, day or reading that the value rests on began
+    last: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,39 @@ class PostRow:
     forwards: int | None
     reactions: int | None
     excerpt: str | None = None
+    er: float | None = None  # (reactions + forwards + comments) / views
+    comments: int | None = None
+    curve: tuple[float | None, ...] = ()  # views at the ages of `CURVE_AGES_H`
+
+
+#: ages, in hours, at which curves of posts are given
+CURVE_AGES_H = (1, 4, 12, 24, 48, 72, 168)
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """A post's views at an age, beside the channel's posts at that age; None: not known."""
+
+    age_h: int
+    views: float | None
+    usual: float | None  # median of the channel's posts
+    low: float | None  # the band that holds the middle 80 % of them
+    high: float | None
+    n: int  # posts that the usual rests on
+    overperformance: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PostCurve:
+    """How a post was read over time."""
+
+    channel: str
+    post_id: int
+    published_at: int
+    readings: tuple[tuple[int, int], ...]  # (seconds after publication, views), every one that is stored
+    points: tuple[CurvePoint, ...]
+    half_life_h: float | None  # age at which it had half of its views at 7 days
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +106,12 @@ class DataStatus:
     last_reading: int | None
     gaps: tuple[tuple[int, int], ...]  # spans without any reading, longer than four times the usual interval
     missing: tuple[str, ...]  # one line each: "views unavailable from this source", ...
+    first_reading: int | None = None  # of views, at times that the source states
+    first_subscribers: int | None = None
+    last_subscribers: int | None = None
+    usual_interval_s: float | None = None  # between rounds of reading views
+    view_half_life_h: float | None = None  # median over posts: how soon a post has half of its views at 7 days
+    half_life_posts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,6 +236,17 @@ class ChannelStore:
         with self.database.read() as connection:
             return tuple(Mention(*row) for row in connection.execute(query))
 
+    def all_mentions(self) -> tuple[Mention, ...]:
+        """Every mention in posts of the tenant's channels, oldest first."""
+        table, names = schema.mention, schema.channel
+        query = (
+            select(names.c.name, table.c.post_id, table.c.dst_name, table.c.published_at)
+            .join(names, and_(names.c.id == table.c.src_channel_id, names.c.tenant == self.tenant))
+            .order_by(table.c.published_at, names.c.name, table.c.post_id, table.c.dst_name)
+        )
+        with self.database.read() as connection:
+            return tuple(Mention(*row) for row in tuples(connection, query))
+
     def totals(self, channel: Channel) -> ChannelTotals:
         """Row counts and the span that they cover."""
         post, snapshot = schema.post, schema.post_snapshot

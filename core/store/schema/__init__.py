@@ -35,6 +35,7 @@ from core.store.schema.observed import (
 )
 from core.store.schema.predictions import feedback, feedback_tally, outcome, prediction, shadow_score
 from core.store.schema.rollouts import rollout, rollout_event, traffic_split, workflow, workflow_event
+from core.store.schema.studies import channel_level, watch_list
 
 __all__ = [
     "alert",
@@ -43,6 +44,7 @@ __all__ = [
     "anomaly",
     "api_key",
     "channel",
+    "channel_level",
     "channel_snapshot",
     "consumer_offset",
     "delivery",
@@ -72,6 +74,7 @@ __all__ = [
     "tenant",
     "traffic_split",
     "training_task",
+    "watch_list",
     "workflow",
     "workflow_event",
 ]

@@ -24,6 +24,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -98,13 +99,13 @@ def _overviews(scratch: Path, posts: int, readings: int, repeats: int) -> dict[s
         clock = ManualClock(end)
         analytics = Analytics(database, clock)
         analytics.channels.channels()  # the connection is there
-        note("first", lambda a=analytics: a.overview("large"))
-        note("other question", lambda a=analytics: a.overview("large", days=90))
-        note("cached", lambda a=analytics: a.overview("large"))
+        note("first", partial(analytics.overview, "large"))
+        note("other question", partial(analytics.overview, "large", 90))
+        note("cached", partial(analytics.overview, "large"))
         _round(database, own, posts, end + turn)
-        note("after import", lambda a=analytics: a.overview("large"))
-        note("rows", lambda: _as_rows(database, own))
-        note("texts", lambda: _as_texts(database, own))
+        note("after import", partial(analytics.overview, "large"))
+        note("rows", partial(_as_rows, database, own))
+        note("texts", partial(_as_texts, database, own))
     database.dispose()
     return {
         name: {

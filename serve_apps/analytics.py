@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray import serve
 from ray.serve import Application
 
 from core.protocols import AnalyticsService
-from core.schemas.analytics import DataStatus, Overview, PostRow, SeriesPoint
+from core.schemas.analytics import DataStatus, Overview, PostCurve, PostRow, SeriesPoint
+from core.schemas.channel_studies import AdReport, BeforeAfter, ChannelComparison, Mix, Percentiles, Quality, Trend
+from core.schemas.competitors import Competition, Discovery, WatchList
 from core.schemas.health import Health
+from core.schemas.reports import Report, ReportFormat
 
 NAME = "analytics_fusion"
 
@@ -39,6 +42,73 @@ class AnalyticsReplica:
     async def data_status(self, channel: str) -> DataStatus:
         """See AnalyticsService."""
         return await asyncio.to_thread(self._analytics.data_status, channel)
+
+    async def curve(self, channel: str, post_id: int) -> PostCurve:
+        """See AnalyticsService."""
+        return await asyncio.to_thread(self._analytics.curve, channel, post_id)
+
+    async def mix(self, channel: str, days: int = 90, until: int | None = None) -> Mix:
+        """See AnalyticsService."""
+        return await asyncio.to_thread(self._analytics.mix, channel, days, until)
+
+    async def percentiles(self, channel: str, days: int = 30) -> Percentiles:
+        """See AnalyticsService."""
+        return await asyncio.to_thread(self._analytics.percentiles, channel, days)
+
+    async def compare(self, channels: Sequence[str], days: int = 30, until: int | None = None) -> ChannelComparison:
+        """See AnalyticsService."""
+        return await asyncio.to_thread(self._analytics.compare, channels, days, until)
+
+    async def ads(self, channel: str, days: int = 90, until: int | None = None, price: float | None = None) -> AdReport:
+        """See AnalyticsService."""
+        return await asyncio.to_thread(self._analytics.ads, channel, days, until, price)
+
+    async def quality(self, channel: str, days: int = 90, until: int | None = None) -> Quality:
+        """See AnalyticsService."""
+        return await asyncio.to_thread(self._analytics.quality, channel, days, until)
+
+    async def trend(self, channel: str, metric: str, days: int = 90, until: int | None = None) -> Trend:
+        """See AnalyticsService."""
+        return await asyncio.to_thread(self._analytics.trend, channel, metric, days, until)
+
+    async def before_after(self, channel: str, metric: str, at: int, days: int = 28) -> BeforeAfter:
+        """See AnalyticsService."""
+        return await asyncio.to_thread(self._analytics.before_after, channel, metric, at, days)
+
+    async def watch_lists(self) -> tuple[WatchList, ...]:
+        """See AnalyticsService."""
+        return await asyncio.to_thread(self._analytics.watch_lists)
+
+    async def watch_list(self, name: str) -> WatchList:
+        """See AnalyticsService."""
+        return await asyncio.to_thread(self._analytics.watch_list, name)
+
+    async def put_watch_list(self, name: str, channels: Sequence[str]) -> WatchList:
+        """See AnalyticsService."""
+        return await asyncio.to_thread(self._analytics.put_watch_list, name, channels)
+
+    async def remove_watch_list(self, name: str) -> None:
+        """See AnalyticsService."""
+        await asyncio.to_thread(self._analytics.remove_watch_list, name)
+
+    async def discover(self, channel: str, limit: int = 20) -> Discovery:
+        """See AnalyticsService."""
+        return await asyncio.to_thread(self._analytics.discover, channel, limit)
+
+    async def competition(
+        self,
+        channel: str,
+        others: Sequence[str] = (),
+        watch_list: str | None = None,
+        days: int = 30,
+        until: int | None = None,
+    ) -> Competition:
+        """See AnalyticsService."""
+        return await asyncio.to_thread(self._analytics.competition, channel, others, watch_list, days, until)
+
+    async def report(self, channel: str, format: ReportFormat, days: int = 30, until: int | None = None) -> Report:
+        """See AnalyticsService."""
+        return await asyncio.to_thread(self._analytics.report, channel, format, days, until)
 
     async def health(self) -> Health:
         """See Service."""

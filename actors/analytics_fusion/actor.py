@@ -25,12 +25,14 @@ from actors.analytics_fusion.competition.discovery import discover
 from actors.analytics_fusion.overview import Period
 from actors.analytics_fusion.peers import Peers
 from actors.analytics_fusion.reading import Reader
+from actors.analytics_fusion.report import making
 from actors.analytics_fusion.source import Counts
 from core.buckets import day_start, local_date
 from core.cache import Cache, CacheStats
-from core.clock import HOUR, Clock
+from core.clock import DAY, HOUR, Clock
 from core.errors import InvalidInput
 from core.history import ChannelHistory
+from core.metrics import metric as metric_of
 from core.schemas.analytics import DataStatus, Overview, PostCurve, PostRow, SeriesPoint
 from core.schemas.channel_studies import (
     AdReport,
@@ -44,6 +46,7 @@ from core.schemas.channel_studies import (
 from core.schemas.channels import Channel
 from core.schemas.competitors import Competition, Discovery, WatchList
 from core.schemas.health import Health
+from core.schemas.reports import ChannelReport, Report, ReportFormat, Series
 from core.store.channels import ChannelStore
 from core.store.database import Database
 from core.store.events import Outbox
@@ -263,6 +266,34 @@ class Analytics:
         # A day of one of them ends on some quarter of an hour.
         asked = f"{','.join(wanted)}:{days}:{end // (HOUR // 4)}"
         return self._together(Competition, f"competition:{found.id}:{asked}", compute)
+
+    # ---------------------------------------------------------------- reports
+
+    def report(self, channel: str, format: ReportFormat, days: int = 30, until: int | None = None) -> Report:
+        """The channel's numbers of a period as a file: json, csv, parquet or html."""
+        making.check(format)
+        found = self.channels.channel(channel)
+        overview = self.overview(channel, days, until)
+        span = min(days * 3, MOST_DAYS)  # what is compared over time needs more than a month
+
+        def drawn(metric: str) -> Series:
+            since = overview.until - span * DAY
+            points = tuple(p for p in self.series(channel, metric) if since <= p.ts < overview.until)
+            return Series(metric, metric_of(metric).unit, points)
+
+        whole = ChannelReport(
+            channel=channel,
+            timezone=found.timezone,
+            made_at=self.clock.now(),
+            overview=overview,
+            status=self.data_status(channel),
+            series=tuple(drawn(metric) for metric in making.DRAWN),
+            trends=tuple(self.trend(channel, metric, span, overview.until) for metric in making.DRAWN),
+            posts=self.posts(channel, making.POSTS),
+            mix=self.mix(channel, span, overview.until),
+            quality=self.quality(channel, span, overview.until),
+        )
+        return making.written(whole, format)
 
     # ---------------------------------------------------------------- parts
 

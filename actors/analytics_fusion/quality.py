@@ -112,7 +112,7 @@ def find_jumps(history: ChannelHistory, mentions: Sequence[Mention], edges: Ints
         if growth[day] - usual > JUMP_SIGMAS * spread and growth[day] > JUMP_SHARE * base[day]:
             at = int(edges[day])
             near = int(np.count_nonzero((named >= at - DAY) & (named < at + 2 * DAY)))
-            why = f"{near} mentions by stored channels" if near else _more_views(history, at, growth[day] / base[day])
+            why = f"mentions by stored channels: {near}" if near else _more_views(history, at, growth[day] / base[day])
             found.append(Jump(day, at, float(growth[day]), float(growth[day] / base[day]), why))
     return tuple(found)
 
@@ -179,9 +179,7 @@ def _pace(history: ChannelHistory, edges: Ints) -> Sign:
             "even_pace", None, f"needs views at 4 h and 24 h of {minimum} posts, has {len(share)}", n=len(share)
         )
     median = float(np.median(share))
-    told = (
-        f"posts have {median:.0%} of their 24 h views after 4 h (an even pace gives 17 %, readers usually 40 to 75 %)"
-    )
+    told = f"posts have {median:.0%} of their 24 h views after 4 h (an even pace gives 17 %, real channels about 64 %)"
     return _sign("even_pace", median < EVEN_SHARE, told, median=median, n=len(share))
 
 

@@ -45,16 +45,32 @@ def analyze(
 
 def _figures(overview: Overview) -> None:
     rows = [
-        (f.metric, _value(f), f.n, "-" if f.change is None else f"{f.change:+.1%}", _interval(f), f.missing or "")
+        (
+            f.metric,
+            _value(f),
+            _own_interval(f),
+            f.n,
+            "-" if f.change is None else f"{f.change:+.1%}",
+            _interval(f),
+            f.missing or "",
+        )
         for f in overview.figures
     ]
-    table(None, ("metric", "value", "n", "change", "95 %", ""), rows)
+    table(None, ("metric", "value", "95 %", "n", "change", "95 %", ""), rows)
 
 
 def _value(figure: Figure) -> str:
     if figure.value is not None and figure.unit == "fraction":
         return f"{figure.value:.2%}"
     return cell(figure.value) if figure.value is None else f"{cell(figure.value)} {figure.unit}"
+
+
+def _own_interval(figure: Figure) -> str:
+    if figure.low is None or figure.high is None:
+        return "-"
+    if figure.unit == "fraction":
+        return f"{figure.low:.2%} .. {figure.high:.2%}"
+    return f"{cell(figure.low)} .. {cell(figure.high)}"
 
 
 def _interval(figure: Figure) -> str:

@@ -15,6 +15,7 @@ from cluster.cli import (
     lifecycle,
     model_commands,
     rollout_commands,
+    study_commands,
     version_commands,
 )
 
@@ -36,6 +37,15 @@ app.command("import")(data_commands.import_data)
 app.command()(data_commands.simulate)
 app.command()(data_commands.channels)
 app.command()(channel_commands.analyze)
+app.command()(study_commands.posts)
+app.command()(study_commands.mix)
+app.command()(study_commands.ads)
+app.command()(study_commands.quality)
+app.command()(study_commands.trend)
+app.command()(study_commands.percentiles)
+app.command()(study_commands.compare)
+app.command()(study_commands.competitors)
+app.command()(study_commands.report)
 app.command()(channel_commands.anomalies)
 app.command()(channel_commands.predict)
 app.command()(alert_commands.live)
@@ -52,3 +62,4 @@ app.add_typer(version_commands.models, name="models")
 app.add_typer(rollout_commands.rollout, name="rollout")
 app.add_typer(job_commands.jobs, name="jobs")
 app.add_typer(key_commands.keys, name="keys")
+app.add_typer(study_commands.watch_lists, name="watch-lists")

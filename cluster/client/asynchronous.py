@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
 
-from cluster.client import alert_calls, calls
+from cluster.client import alert_calls, calls, study_calls
 from cluster.client.alerts import AsyncAlerts
 from cluster.client.calls import Action, Readiness
+from cluster.client.studies import AsyncChannelStudies, AsyncWatchLists
 from cluster.client.transport import AsyncSender, Connection
 from core.schemas.alerts import Live
 from core.schemas.analytics import AnomalyFinding, DataStatus, Overview, PostRow, SeriesPoint
+from core.schemas.channel_studies import ChannelComparison
 from core.schemas.channels import Channel, PostDraft
 from core.schemas.health import Health
 from core.schemas.models import Alias, AliasChange, ModelVersion, TaskState, TrainingTask
@@ -38,11 +40,8 @@ from core.schemas.versions import ArtifactCheck, Comparison, Deployment, PruneRe
 from core.schemas.workflows import LoopView, Switch, Workflow
 
 
-class AsyncChannelView:
+class AsyncChannelView(AsyncChannelStudies):
     """One channel."""
-
-    def __init__(self, send: AsyncSender, name: str) -> None:
-        self._send, self.name = send, name
 
     async def info(self) -> Channel:
         """What is stored of it itself."""
@@ -59,7 +58,7 @@ class AsyncChannelView:
     async def posts(
         self,
         limit: int = 20,
-        order: Literal["overperformance", "views", "published_at"] = "overperformance",
+        order: Literal["overperformance", "views", "er", "published_at"] = "overperformance",
         age_h: int = 24,
     ) -> tuple[PostRow, ...]:
         """Posts at equal age."""
@@ -325,6 +324,7 @@ class AsyncBot:
         self.rollouts = AsyncRollouts(self._send)
         self.workflows = AsyncWorkflows(self._send)
         self.alerts = AsyncAlerts(self._send)
+        self.watch_lists = AsyncWatchLists(self._send)
 
     async def __aenter__(self) -> AsyncBot:
         """Itself."""
@@ -388,6 +388,10 @@ class AsyncBot:
     async def feedback_summary(self) -> FeedbackSummary:
         """Feedback by what became of it, and what was said of each version's answers."""
         return await self._send(calls.feedback_summary())
+
+    async def compare(self, channels: Sequence[str], days: int = 30, until: int | None = None) -> ChannelComparison:
+        """Channels side by side, each over its own last `days` days."""
+        return await self._send(study_calls.compare(channels, days, until))
 
     async def anomalies(self, since: int | None = None, limit: int = 100) -> tuple[AnomalyFinding, ...]:
         """What was unusual anywhere, newest first."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from cluster.client import alert_calls, calls
+from cluster.client import alert_calls, calls, study_calls
 from cluster.client.alerts import Alerts
 from cluster.client.calls import Action, Readiness
+from cluster.client.studies import ChannelStudies, WatchLists
 from cluster.client.transport import Connection, Sender
 from core.schemas.alerts import Live
 from core.schemas.analytics import AnomalyFinding, DataStatus, Overview, PostRow, SeriesPoint
+from core.schemas.channel_studies import ChannelComparison
 from core.schemas.channels import Channel, PostDraft
 from core.schemas.health import Health
 from core.schemas.models import Alias, AliasChange, ModelVersion, TaskState, TrainingTask
@@ -42,11 +44,8 @@ if TYPE_CHECKING:
     from cluster.services import Proxies
 
 
-class ChannelView:
+class ChannelView(ChannelStudies):
     """One channel."""
-
-    def __init__(self, send: Sender, name: str) -> None:
-        self._send, self.name = send, name
 
     def info(self) -> Channel:
         """What is stored of it itself."""
@@ -63,7 +62,7 @@ class ChannelView:
     def posts(
         self,
         limit: int = 20,
-        order: Literal["overperformance", "views", "published_at"] = "overperformance",
+        order: Literal["overperformance", "views", "er", "published_at"] = "overperformance",
         age_h: int = 24,
     ) -> tuple[PostRow, ...]:
         """Posts at equal age."""
@@ -327,6 +326,7 @@ class Bot:
         self.rollouts = Rollouts(self._send)
         self.workflows = Workflows(self._send)
         self.alerts = Alerts(self._send)
+        self.watch_lists = WatchLists(self._send)
 
     def __enter__(self) -> Bot:
         """Itself."""
@@ -390,6 +390,10 @@ class Bot:
     def feedback_summary(self) -> FeedbackSummary:
         """Feedback by what became of it, and what was said of each version's answers."""
         return self._send(calls.feedback_summary())
+
+    def compare(self, channels: Sequence[str], days: int = 30, until: int | None = None) -> ChannelComparison:
+        """Channels side by side, each over its own last `days` days."""
+        return self._send(study_calls.compare(channels, days, until))
 
     def anomalies(self, since: int | None = None, limit: int = 100) -> tuple[AnomalyFinding, ...]:
         """What was unusual anywhere, newest first."""

@@ -9,6 +9,7 @@ from core.protocols.common import Consumer, Service
 from core.schemas.analytics import AnomalyFinding, DataStatus, Overview, PostCurve, PostRow, SeriesPoint
 from core.schemas.channel_studies import AdReport, BeforeAfter, ChannelComparison, Mix, Percentiles, Quality, Trend
 from core.schemas.competitors import Competition, Discovery, WatchList
+from core.schemas.reports import Report, ReportFormat
 
 
 class AnalyticsService(Service, Protocol):
@@ -93,6 +94,10 @@ class AnalyticsService(Service, Protocol):
         until: int | None = None,
     ) -> Competition:
         """A channel beside others: voice, cadence, figures, gaps. NoData where no other one is stored."""
+        ...
+
+    def report(self, channel: str, format: ReportFormat, days: int = 30, until: int | None = None) -> Report:
+        """The channel's numbers as a file."""
         ...
 
 

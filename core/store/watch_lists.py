@@ -48,8 +48,8 @@ class WatchListStore:
         InvalidInput for a list or a name that is empty or too long.
         """
         wanted = tuple(dict.fromkeys(channel.strip() for channel in channels))
-        if not 1 <= len(name.strip()) <= _NAME:
-            raise InvalidInput(f"a name has 1 to {_NAME} characters", field="name")
+        if not 1 <= len(name) <= _NAME or name != name.strip() or "/" in name:
+            raise InvalidInput(f"a name has 1 to {_NAME} characters, no slash, no space around it", field="name")
         if not 1 <= len(wanted) <= MOST_CHANNELS:
             raise InvalidInput(f"{len(wanted)} channels: between 1 and {MOST_CHANNELS}", field="channels")
         bad = next((channel for channel in wanted if not 1 <= len(channel) <= _CHANNEL), None)

@@ -58,7 +58,7 @@ def build(parts: GatewayParts) -> APIRouter:
         request: Request,
         name: str,
         limit: Limit = 20,
-        order: Literal["overperformance", "views", "published_at"] = "overperformance",
+        order: Literal["overperformance", "views", "er", "published_at"] = "overperformance",
         age_h: Annotated[int, Query(ge=1, le=720)] = 24,
     ) -> Response:
         return cached(request, await in_thread(services.analytics.posts, name, limit, order, age_h))

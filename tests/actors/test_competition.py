@@ -213,6 +213,8 @@ def test_watch_lists_last(town: Analytics) -> None:
     [
         ("", ["a"], "name"),
         ("n" * 101, ["a"], "name"),
+        ("a/b", ["a"], "name"),
+        (" a", ["a"], "name"),
         ("n", [], "channels"),
         ("n", ["a", " "], "channels"),
         ("n", [str(i) for i in range(101)], "channels"),

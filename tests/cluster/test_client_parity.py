@@ -18,6 +18,9 @@ from core.schemas.predictions import FeedbackItem
 #: A value for every parameter that has no default.
 VALUES: dict[str, Any] = {
     "metric": "posts",
+    "post_id": 4,
+    "at": 5,
+    "channels": ["@x", "@y"],
     "number": 2,
     "first": 1,
     "second": 2,
@@ -40,7 +43,7 @@ VALUES: dict[str, Any] = {
     "delivery_id": "d1",
     "items": [FeedbackItem("p1", "rating", 5, "k")],
 }
-VIEWS = ("ChannelView", "Models", "Tasks", "Rollouts", "Workflows", "Alerts", "Bot")
+VIEWS = ("ChannelView", "Models", "Tasks", "Rollouts", "Workflows", "Alerts", "WatchLists", "Bot")
 OUTSIDE = {"close", "ready", "readiness", "health"}  # tested against a real server
 CASES = [
     (view, name)

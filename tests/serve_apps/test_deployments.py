@@ -158,6 +158,20 @@ def test_the_analytics_replica_passes_questions_on() -> None:
             await replica.posts("@x", 5),
             await replica.series("@x", "posts"),
             await replica.data_status("@x"),
+            await replica.curve("@x", 3),
+            await replica.mix("@x"),
+            await replica.percentiles("@x"),
+            await replica.compare(["@x", "@y"]),
+            await replica.ads("@x", price=2.0),
+            await replica.quality("@x"),
+            await replica.trend("@x", "posts"),
+            await replica.before_after("@x", "posts", 5),
+            await replica.watch_lists(),
+            await replica.watch_list("w"),
+            await replica.put_watch_list("w", ["@x"]),
+            await replica.discover("@x"),
+            await replica.competition("@x", watch_list="w"),
+            await replica.report("@x", "csv"),
             await replica.health(),
         ]
 
@@ -166,6 +180,20 @@ def test_the_analytics_replica_passes_questions_on() -> None:
         ("posts", "@x", 5, "overperformance", 24),
         ("series", "@x", "posts", "day"),
         ("data_status", "@x"),
+        ("curve", "@x", 3),
+        ("mix", "@x", 90, None),
+        ("percentiles", "@x", 30),
+        ("compare", ["@x", "@y"], 30, None),
+        ("ads", "@x", 90, None, 2.0),
+        ("quality", "@x", 90, None),
+        ("trend", "@x", "posts", 90, None),
+        ("before_after", "@x", "posts", 5, 28),
+        ("watch_lists",),
+        ("watch_list", "w"),
+        ("put_watch_list", "w", ["@x"]),
+        ("discover", "@x", 20),
+        ("competition", "@x", (), "w", 30, None),
+        ("report", "@x", "csv", 30, None),
         ("health",),
     ]
     assert build_analytics(Numbers) is not None
@@ -202,3 +230,10 @@ def test_a_served_service_raises_what_its_replica_raised(
 def test_a_served_service_has_no_private_methods() -> None:
     with pytest.raises(AttributeError):
         getattr(served(AnalyticsService, "analytics_fusion"), "_secret")  # noqa: B009
+
+
+def test_the_analytics_replica_offers_all_that_the_protocol_names() -> None:
+    def public(kind: type) -> set[str]:
+        return {name for name in dir(kind) if not name.startswith("_")}
+
+    assert public(AnalyticsService) <= public(AnalyticsReplica)

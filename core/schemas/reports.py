@@ -1,0 +1,45 @@
+"""A channel's numbers as a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from core.schemas.analytics import DataStatus, Overview, PostRow, SeriesPoint
+from core.schemas.channel_studies import Mix, Quality, Trend
+
+ReportFormat = Literal["json", "csv", "parquet", "html"]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A metric by day."""
+
+    metric: str
+    unit: str
+    points: tuple[SeriesPoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelReport:
+    """Everything that a report says; what JSON holds, and what the other forms are written from."""
+
+    channel: str
+    timezone: str
+    made_at: int
+    overview: Overview
+    status: DataStatus
+    series: tuple[Series, ...]
+    trends: tuple[Trend, ...]
+    posts: tuple[PostRow, ...]
+    mix: Mix
+    quality: Quality
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A file. CSV and Parquet hold figures of the period, daily series and posts, one row a value."""
+
+    name: str
+    media_type: str
+    content: bytes

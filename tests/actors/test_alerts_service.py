@@ -198,6 +198,7 @@ def test_acknowledging_stops_the_escalation(world: AlertWorld) -> None:
 
 def test_nobody_acknowledges_and_somebody_else_is_told_once(world: AlertWorld) -> None:
     alert = firing(world, escalation=Escalation(25 * HOUR, (Target("log", "boss"),)))
+    assert world.told() == ["log: [medium] subscribers leave in made"]
     world.clock.time = world.service().alert(alert).raised_at + 25 * HOUR - 1
     assert world.wait(0).escalated == 0
     assert world.wait(1).escalated == 1

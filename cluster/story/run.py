@@ -191,7 +191,7 @@ def _acts(
     screen.title("After the story")
     screen.line(f"the rest of the data, from {day(replayer.now)} on, is let in at once")
     replayer.finish(last)
-    figures.show(last)
+    figures.show(replayer.plan.end + 1)  # counters may be read long after the last post: a month without posts
     return acts.result
 
 

@@ -71,10 +71,11 @@ class Screen:
 
     def anomaly(self, finding: AnomalyFinding) -> None:
         """A finding with its causes."""
-        causes = ", ".join(f"{c.factor} {c.share:+,.0f}" for c in finding.causes[:3]) or "no cause found in the data"
+        told = [f"{c.factor} {'+' if c.share >= 0 else ''}{_amount(c.share)}" for c in finding.causes[:3]]
+        causes = ", ".join(told) or "no cause found in the data"
         self.line(
             f"{day(finding.onset)[:10]} {finding.channel} {finding.metric} {finding.direction} ({finding.kind}, "
-            f"{finding.severity}): {finding.observed:,.0f} instead of {finding.expected:,.0f}; {causes}"
+            f"{finding.severity}): {_amount(finding.observed)} instead of {_amount(finding.expected)}; {causes}"
         )
 
     def evaluation(self, evaluation: Evaluation) -> None:
@@ -150,15 +151,18 @@ def strongest_first(finding: AnomalyFinding) -> tuple[int, float, int]:
 
 def _figure(figure: Figure) -> str:
     assert figure.value is not None
-    value = f"{figure.value:.1%}" if figure.unit == "fraction" else f"{figure.value:,.0f}"
-    if figure.unit != "fraction" and abs(figure.value) < 10:
-        value = f"{figure.value:.2f}"
+    value = f"{figure.value:.1%}" if figure.unit == "fraction" else _amount(figure.value)
     text = f"{figure.metric} {value} (n {figure.n})"
     if figure.change is not None:
         text += f" {figure.change:+.0%}"
         if figure.change_low is not None and figure.change_high is not None:
             text += f" [{figure.change_low:+.0%}, {figure.change_high:+.0%}]"
     return text
+
+
+def _amount(value: float) -> str:
+    """A quantity without a unit: whole from 10 on, two decimals below."""
+    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def _mae(score: Score | None) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
-from collections.abc import Collection
+import tempfile
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from core.errors import Refused
 from core.settings import Settings
@@ -66,6 +71,29 @@ def free_port(avoid: Collection[int] = ()) -> int:
         if port not in avoid and is_free(port) and is_free(port, "0.0.0.0"):
             return port
     raise Refused(f"no free port between {_APART[0]} and {_APART[-1]}", port=_APART[0])
+
+
+@contextmanager
+def in_turn(patience_s: float, lock: Path | None = None) -> Iterator[None]:
+    """One start at a time of this user on this machine: a port is chosen a while before somebody listens on it.
+
+    Waits for another start to end; Refused after `patience_s`. A start that dies leaves nothing behind.
+    """
+    path = lock or Path(tempfile.gettempdir()) / f"analyticbot-start-{os.getuid()}.lock"
+    give_up = time.monotonic() + patience_s
+    with path.open("a") as held:
+        while True:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= give_up:
+                    raise Refused(
+                        f"another application has been starting on this machine for {patience_s:.0f} s: "
+                        "wait for it, or end it"
+                    ) from None
+                time.sleep(0.1)
+        yield
 
 
 def require_free(port: int, host: str) -> None:

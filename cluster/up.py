@@ -12,12 +12,12 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from cluster import code, environment, head, resources, state, topology
+from cluster import code, environment, head, ports, resources, state, topology
 from cluster.head import Capacity
 from cluster.resources import Plan
 from cluster.state import HeadState
@@ -84,7 +84,8 @@ def up(settings: Settings, report: Report = lambda name, seconds: None, *, patie
     settings = environment.absolute(settings)
     begun = time.monotonic()
     timings = Timings(report)
-    with only_one(settings):
+    alone = nullcontext() if state.running(settings) else ports.in_turn(patience_s)
+    with only_one(settings), alone:
         shape, plan = make_plan(settings)
         _refuse_shared_sqlite(settings)
         resources.require(plan)

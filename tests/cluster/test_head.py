@@ -90,6 +90,24 @@ def test_a_taken_http_port_is_refused_in_one_line(settings: Settings, squatter: 
     assert "\n" not in told.value.message
 
 
+def test_two_starts_on_a_machine_take_turns_and_a_dead_one_is_not_waited_for(tmp_path: Path) -> None:
+    lock = tmp_path / "start.lock"
+    refused = pytest.raises(Refused, match="another application has been starting")
+    with ports.in_turn(5.0, lock), refused, ports.in_turn(0.0, lock):
+        pass
+    holder = (
+        "import fcntl, sys, time; f = open(sys.argv[1], 'a'); fcntl.flock(f, 2); print(1, flush=True); time.sleep(99)"
+    )
+    with subprocess.Popen([sys.executable, "-c", holder, str(lock)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(Refused), ports.in_turn(0.0, lock):
+            pass
+        other.kill()
+        with ports.in_turn(30.0, lock):
+            pass
+
+
 # ---------------------------------------------------------------- directory and environment
 
 

@@ -183,14 +183,6 @@ _DEFINITIONS = (
     Metric("citation_out", "posts of this channel that name others", "count", "neutral", "channel", 1),
     Metric("data_age", "time since the newest reading or post arrived", "hours", "lower", "channel", 1),
     Metric(
-        "mention_lift",
-        "subscribers gained in the 24 h after a post that names the channel - median gain of the 14 days before",
-        "subscribers",
-        "higher",
-        "channel",
-        7,
-    ),
-    Metric(
         "share_of_voice",
         "a channel's part of what a set of channels did in a period: of its posts, of views gained, of mentions",
         "fraction",
@@ -262,21 +254,6 @@ def early_share(history: ChannelHistory) -> Floats:
 def cost_per_mille(price: float, views: float) -> float:
     """Price of a thousand views (cpm; a thousandth of it is cpv); NaN without views."""
     return 1000 * price / views if views > 0 else float("nan")
-
-
-def mention_lift(history: ChannelHistory, moments: Ints) -> Floats:
-    """Subscribers gained in the day after each moment beyond the median day of the 14 before; NaN where not known.
-
-    At least 7 of the 14 days must be known.
-    """
-    grid = moments[:, None] + np.arange(-14, 2) * DAY
-    daily = np.diff(subscribers_on(history, grid.ravel()).reshape(grid.shape), axis=1)
-    known = ~np.isnan(daily[:, :-1])
-    usual = np.full(len(moments), np.nan)
-    enough = known.sum(axis=1) >= METRICS["mention_lift"].minimum
-    if enough.any():
-        usual[enough] = np.nanmedian(daily[enough, :-1], axis=1)
-    return np.asarray(daily[:, -1] - usual, dtype=float)
 
 
 def consistency(views_24h: Floats) -> float:

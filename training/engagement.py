@@ -183,9 +183,8 @@ def packed(prepared: Prepared, judged: EngagementModel, final: EngagementModel, 
     holdout = prepared.split.after
     predicted = log_quantiles(judged, holdout)
     forecasts = {"model": predicted, "rolling_median": rolling_median(holdout)}
-    if (
-        not prepared.sampled
-    ):  # trees that learn from some of the posts alone are no yardstick, and cost more than the fit
+    if not prepared.sampled:
+        # Trees that learn from some of the posts alone are no yardstick, and cost more than the fit.
         forecasts["gradient_boosting"] = gradient_boosting(prepared.split.before, holdout, prepared.seed)
     if prepared.champion is not None:
         forecasts["champion"] = log_quantiles(prepared.champion.model, holdout)

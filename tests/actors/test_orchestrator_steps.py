@@ -102,6 +102,13 @@ def test_a_version_of_a_changed_world_that_is_worse_gives_the_old_one_another_ch
     assert again.to is Step.STOPPED
 
 
+def test_a_second_try_from_the_champion_leaves_out_what_the_champion_left_out(steps: Steps) -> None:
+    champion = registered(steps, lineage(100, NOW - DAY, LEARNED))
+    given = workflow(Step.TRAIN, champion, published_from=CHANGED, retry="incremental")
+    request = asked(steps, given).request
+    assert (request.strategy, request.published_from, request.warm_start) == ("incremental", LEARNED, champion)
+
+
 def test_a_world_too_young_to_learn_from_is_looked_at_again_instead_of_given_up(
     steps: Steps, sqlite_database: Database
 ) -> None:

@@ -152,7 +152,7 @@ class Steps:
             model=workflow.model,
             strategy=strategy,
             until=workflow.data["until"],
-            published_from=None if workflow.data.get("retry") == "incremental" else _published_from(workflow),
+            published_from=self._begin(workflow),
             warm_start=champion if strategy in FROM_A_VERSION else None,
             compare_with=champion,
             params=dict(workflow.data.get("params") or {}),
@@ -182,6 +182,13 @@ class Steps:
             return "tuned"  # parameters of a search are those of a fit from the start
         return "batch" if _is_first(workflow) or self._is_young(workflow) else "incremental"
 
+    def _begin(self, workflow: Workflow) -> int | None:
+        """No earlier post is learned from. A second try from the champion takes back this change, no earlier one."""
+        champion = workflow.data.get("champion")
+        if workflow.data.get("retry") == "incremental" and champion is not None:
+            return self.versioning.get(workflow.model, int(champion)).lineage.published_from
+        return _published_from(workflow)
+
     def _is_young(self, workflow: Workflow) -> bool:
         """Whether so little is known since the world changed that a rebuild costs no more than learning on.
 
@@ -205,7 +212,7 @@ class Steps:
             if workflow.data.get("strategy") in FROM_A_VERSION:
                 return Transition(Step.TRAIN, f"{checked.reason}; once more from the start", {"retry": "batch"})
             if _published_from(workflow) is not None and "asked_strategy" not in workflow.data:
-                reason = f"{checked.reason}; once more from the champion, on all posts"
+                reason = f"{checked.reason}; once more from the champion, on all that it learned from"
                 return Transition(Step.TRAIN, reason, {"retry": "incremental"})
         return Transition(Step.STOPPED, f"v{version.version} is not put on trial: {checked.reason}")
 

@@ -277,11 +277,13 @@ class AnalyticsFactory:
 
 
 def _analytics(wiring: Wiring) -> Application:
-    from serve_apps.analytics import build_analytics
+    from serve_apps.stateless import build_stateless
 
     make = AnalyticsFactory(wiring.database, wiring.clock, wiring.settings)
     replicas = wiring.plan.share(ANALYTICS).instances
-    return build_analytics(make, num_replicas=replicas, actor_options=wiring.resources(ANALYTICS))
+    return build_stateless(
+        AnalyticsService, ANALYTICS, make, num_replicas=replicas, actor_options=wiring.resources(ANALYTICS)
+    )
 
 
 def _gateway(wiring: Wiring) -> Application:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -21,11 +23,11 @@ from core.schemas.predictions import ENGAGEMENT
 from core.settings import Settings
 from core.store.splits import SplitStore
 from serve_apps import proxy
-from serve_apps.analytics import AnalyticsReplica, build_analytics
 from serve_apps.canary import Canary, CanaryFactory
 from serve_apps.loading import ModelLoader
 from serve_apps.predictor.app import Predictor, PredictorParts, build_predictor
 from serve_apps.proxy import served
+from serve_apps.stateless import build_stateless, replica
 from tests.serve_apps.world import World
 
 
@@ -143,60 +145,25 @@ def test_applications_are_built_from_picklable_factories(world: World, parts: Pr
 
 
 class Numbers:
-    """An analytics service that says what it was asked."""
+    """A service that says what it was asked, and in which thread."""
 
     def __getattr__(self, method: str) -> Any:
-        return lambda *args: (method, *args)
+        return lambda *args, **kwargs: (method, args, kwargs, threading.current_thread() is threading.main_thread())
 
 
-def test_the_analytics_replica_passes_questions_on() -> None:
-    replica = AnalyticsReplica(Numbers)
+def public(kind: type) -> dict[str, Any]:
+    return {name: value for name, value in inspect.getmembers(kind) if not name.startswith("_")}
 
-    async def ask() -> list[Any]:
-        return [
-            await replica.overview("@x"),
-            await replica.posts("@x", 5),
-            await replica.series("@x", "posts"),
-            await replica.data_status("@x"),
-            await replica.curve("@x", 3),
-            await replica.mix("@x"),
-            await replica.percentiles("@x"),
-            await replica.compare(["@x", "@y"]),
-            await replica.ads("@x", price=2.0),
-            await replica.quality("@x"),
-            await replica.trend("@x", "posts"),
-            await replica.before_after("@x", "posts", 5),
-            await replica.watch_lists(),
-            await replica.watch_list("w"),
-            await replica.put_watch_list("w", ["@x"]),
-            await replica.discover("@x"),
-            await replica.competition("@x", watch_list="w"),
-            await replica.report("@x", "csv"),
-            await replica.health(),
-        ]
 
-    assert asyncio.run(ask()) == [
-        ("overview", "@x", 30, None),
-        ("posts", "@x", 5, "overperformance", 24),
-        ("series", "@x", "posts", "day"),
-        ("data_status", "@x"),
-        ("curve", "@x", 3),
-        ("mix", "@x", 90, None),
-        ("percentiles", "@x", 30),
-        ("compare", ["@x", "@y"], 30, None),
-        ("ads", "@x", 90, None, 2.0),
-        ("quality", "@x", 90, None),
-        ("trend", "@x", "posts", 90, None),
-        ("before_after", "@x", "posts", 5, 28),
-        ("watch_lists",),
-        ("watch_list", "w"),
-        ("put_watch_list", "w", ["@x"]),
-        ("discover", "@x", 20),
-        ("competition", "@x", (), "w", 30, None),
-        ("report", "@x", "csv", 30, None),
-        ("health",),
-    ]
-    assert build_analytics(Numbers) is not None
+def test_a_stateless_replica_is_its_protocol_and_passes_questions_on() -> None:
+    made = replica(AnalyticsService)
+    asked = made(Numbers)
+    for name, declared in public(AnalyticsService).items():
+        assert inspect.iscoroutinefunction(getattr(made, name))
+        assert inspect.signature(getattr(made, name)) == inspect.signature(declared)
+        assert asyncio.run(getattr(asked, name)("@x", days=3)) == (name, ("@x",), {"days": 3}, False)
+    assert public(made).keys() == public(AnalyticsService).keys()
+    assert build_stateless(AnalyticsService, "analytics_fusion", lambda: cast(Any, Numbers())) is not None
 
 
 def task_error(cause: Exception) -> RayTaskError:
@@ -230,10 +197,3 @@ def test_a_served_service_raises_what_its_replica_raised(
 def test_a_served_service_has_no_private_methods() -> None:
     with pytest.raises(AttributeError):
         getattr(served(AnalyticsService, "analytics_fusion"), "_secret")  # noqa: B009
-
-
-def test_the_analytics_replica_offers_all_that_the_protocol_names() -> None:
-    def public(kind: type) -> set[str]:
-        return {name for name in dir(kind) if not name.startswith("_")}
-
-    assert public(AnalyticsService) <= public(AnalyticsReplica)

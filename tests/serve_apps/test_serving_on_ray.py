@@ -1,27 +1,37 @@
-"""On a real local Ray: the predictor over HTTP, a version on trial beside it, its process killed, a promotion."""
+"""On a real local Ray: the predictor, a version on trial, its process killed, a promotion; the channel numbers."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from actors.analytics_fusion.actor import Analytics
 from cluster.ports import free_port
 from core.artifacts import ArtifactStore
+from core.clock import DAY, ManualClock
+from core.codec import to_json
+from core.errors import AnalyticBotError
+from core.protocols import AnalyticsService
+from core.schemas.health import Health
 from core.schemas.rollouts import SplitReport, TrafficSplit
 from core.settings import Settings
+from core.store.database import Database
 from core.store.predictions import PredictionLog
 from core.store.splits import SplitStore
-from tests.serve_apps.world import World
+from serve_apps.proxy import served
+from serve_apps.stateless import build_stateless
+from tests.serve_apps.world import START, World
 from tests.tallies import background
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -153,3 +163,63 @@ def test_a_corrupt_version_never_becomes_ready(world: World, http: str) -> None:
         serve.run(build("engagement", 2), name=canary_name("engagement", 2), route_prefix=None)
     status = serve.status().applications[canary_name("engagement", 2)]
     assert "ArtifactCorrupt" in status.message + "".join(d.message for d in status.deployments.values())
+
+
+@dataclass(frozen=True)
+class MakeAnalytics:
+    """The channel numbers' service of the test's world; picklable."""
+
+    database: Database
+    clock: ManualClock
+
+    def __call__(self) -> AnalyticsService:
+        return Analytics(self.database, self.clock)
+
+
+def test_every_question_about_a_channel_is_answered_over_serve(world: World, http: str) -> None:
+    """A replica gives what the same service gives here, its typed errors included."""
+    from ray import serve
+
+    make = MakeAnalytics(world.database, world.clock)
+    name = "analytics_fusion"
+    serve.run(build_stateless(AnalyticsService, name, make), name=name, route_prefix=None)
+    asked: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+        "overview": (("@town",), {"days": 7}),
+        "posts": (("@town", 3), {"order": "views"}),
+        "series": (("@town", "posts"), {"bucket": "week"}),
+        "data_status": (("@town",), {}),
+        "curve": (("@town", 5), {}),
+        "mix": (("@town", 10), {}),
+        "percentiles": (("@town",), {"days": 7}),
+        "compare": ((["@town", "@village"],), {"days": 7}),
+        "ads": (("@town",), {"price": 2.0}),  # NoData: nobody marked ads
+        "quality": (("@town", 10), {}),
+        "trend": (("@town", "posts", 19), {}),
+        "before_after": (("@town", "posts", START + 9 * DAY), {"days": 8}),
+        "put_watch_list": (("mine", ["@village"]), {}),
+        "watch_lists": ((), {}),
+        "watch_list": (("mine",), {}),
+        "discover": (("@town",), {"limit": 5}),
+        "competition": (("@town",), {"watch_list": "mine", "days": 7}),
+        "report": (("@town", "csv"), {"days": 7}),
+        "remove_watch_list": (("mine",), {}),
+        "health": ((), {}),
+    }
+    assert asked.keys() == {method for method in dir(AnalyticsService) if not method.startswith("_")}
+    there, here = served(AnalyticsService, name), make()
+    refused = []
+    for method, (args, kwargs) in asked.items():
+        try:
+            expected = getattr(here, method)(*args, **kwargs)
+        except AnalyticBotError as error:
+            refused.append(method)
+            with pytest.raises(type(error), match=re.escape(str(error))):
+                getattr(there, method)(*args, **kwargs)
+            continue
+        answer = getattr(there, method)(*args, **kwargs)
+        if isinstance(answer, Health):
+            assert (answer.did, answer.pid != expected.pid) == (expected.did, True)
+        else:
+            assert to_json(answer) == to_json(expected), method
+    assert refused == ["ads"]
+    serve.delete(name)

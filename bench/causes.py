@@ -27,13 +27,13 @@ from actors.anomaly_analysis.explanation import Days, views_causes
 from actors.anomaly_analysis.growth import growth_causes
 from actors.anomaly_analysis.recommendations import MENTIONS, OWN_ADS
 from actors.anomaly_analysis.scales import VIEWS
+from bench._made_channel import T0, Made, Plan, make
 from bench.anomaly import Sheet
 from core.clock import DAY
 from core.clock import HOUR as HOUR_S
 from core.history import ATTRIBUTES, ChannelHistory
 from core.schemas.analytics import Cause
 from core.store.channels import Mention
-from tests.actors.made_channel import T0, Made, Plan, make
 
 CHANGED, SHOWN = 50, 54  # the day of the change, and days made
 BAR_PLANTED, BAR_UNEXPLAINED, BAR_INCIDENTS, BAR_SUM = 0.90, 0.80, 0.83, 1e-9

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from actors.alerts_fusion.actor import Alerts
+from bench._made_channel import T0, Made
 from core.clock import DAY, HOUR, ManualClock
 from core.delivery.senders import Message, Senders
 from core.errors import AnalyticBotError, ServiceUnavailable
@@ -14,7 +15,6 @@ from core.schemas.health import Health
 from core.settings import AlertSettings
 from core.store.database import Database
 from core.store.ingest import IngestWriter
-from tests.actors.made_channel import T0, Made
 
 
 @dataclass

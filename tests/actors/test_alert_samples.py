@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from actors.alerts_fusion.samples import ENGAGED_S, Source, samples
+from bench._made_channel import T0, make
 from core.clock import DAY, HOUR
 from core.errors import NoData
 from core.history import HistoryBuilder
@@ -15,7 +16,6 @@ from core.store.channels import ChannelStore, Mention
 from core.store.database import Database
 from core.store.ingest import Batch, ChannelRow, IngestWriter, PostRow, ReactionRow
 from tests.actors.alert_world import AlertWorld
-from tests.actors.made_channel import T0, make
 
 CHANNEL = Channel(1, "default", "a", "UTC", "bundle", 1)
 ZERO = (T0 // DAY) + 719_163  # ordinal of T0's date

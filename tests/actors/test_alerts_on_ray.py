@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from pydantic import SecretStr
 
+from bench._made_channel import T0, make
 from bench._receiver import Receiver
 from cluster import ports
 from cluster.detached import await_health, ensure
@@ -23,7 +24,6 @@ from core.settings import AlertSettings, Settings
 from core.store.database import Database
 from core.store.ingest import IngestWriter
 from tests.actors.alert_world import Findings
-from tests.actors.made_channel import T0, make
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, select
 
 from actors.alerts_fusion import judge as module
+from bench._made_channel import T0, Plan, make
 from core.clock import DAY, HOUR
 from core.errors import InsufficientData, InvalidInput, NoData, NotConfigured, NotFound, Refused
 from core.schemas.alerts import Escalation, QuietHours, RuleSpec, Target
@@ -18,7 +19,6 @@ from core.settings import AlertSettings
 from core.store import schema
 from core.store.database import Database
 from tests.actors.alert_world import AlertWorld, finding
-from tests.actors.made_channel import T0, Plan, make
 
 PURGE = Plan(growth=lambda day: -900.0 if day in (30, 31) else 10.0)
 LEAVE = RuleSpec(

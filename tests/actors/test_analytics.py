@@ -17,6 +17,7 @@ from actors.analytics_fusion.overview import overview
 from actors.analytics_fusion.posts import table
 from actors.analytics_fusion.series import series
 from actors.analytics_fusion.source import Counts, aligned
+from bench._made_channel import T0, Plan, make
 from core.cache import Cache
 from core.clock import DAY, HOUR, ManualClock
 from core.errors import InvalidInput, NotFound
@@ -26,7 +27,6 @@ from core.schemas.channels import Channel
 from core.store.channels import Mention, PostCounts
 from core.store.database import Database
 from core.store.ingest import Batch, ChannelRow, IngestWriter, PostRow, ReactionRow
-from tests.actors.made_channel import T0, Plan, make
 
 CHANNEL = Channel(1, "default", "a", "UTC", "bundle", 1)
 NAN = float("nan")

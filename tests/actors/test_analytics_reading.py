@@ -9,13 +9,13 @@ import pytest
 
 from actors.analytics_fusion.actor import Analytics
 from actors.analytics_fusion.reading import Reader
+from bench._made_channel import T0, make
 from core.clock import DAY, HOUR, ManualClock
 from core.schemas.channels import Channel
 from core.store.channels import ChannelStore
 from core.store.database import Database
 from core.store.events import Outbox
 from core.store.ingest import Batch, ChannelRow, IngestWriter, PostRow
-from tests.actors.made_channel import T0, make
 
 NAN = float("nan")
 

@@ -12,6 +12,7 @@ import pytest
 
 from actors.analytics_fusion.actor import Analytics
 from actors.analytics_fusion.report import charts
+from bench._made_channel import T0, make
 from core.clock import DAY, HOUR, ManualClock
 from core.codec import from_json
 from core.errors import InvalidInput, NotFound
@@ -19,7 +20,6 @@ from core.schemas.analytics import SeriesPoint
 from core.schemas.reports import ChannelReport, ReportFormat
 from core.store.database import Database
 from core.store.ingest import Batch, ChannelRow, IngestWriter, PostRow
-from tests.actors.made_channel import T0, make
 
 EVIL = '<script>alert("x")</script>'
 

@@ -10,13 +10,13 @@ import pytest
 from actors.analytics_fusion import ads, levels, mix, posts, quality, trend
 from actors.analytics_fusion.intervals import of_change
 from actors.analytics_fusion.source import Counts
+from bench._made_channel import T0, Plan, make
 from core.clock import DAY, HOUR
 from core.errors import InvalidInput, NoData, NotFound
 from core.history import ATTRIBUTES, ChannelHistory, HistoryBuilder
 from core.schemas.channel_studies import MixRow, Quality, Sign
 from core.schemas.channels import Channel
 from core.store.channels import Mention
-from tests.actors.made_channel import T0, Plan, make
 
 CHANNEL = Channel(1, "default", "a", "UTC", "bundle", 1)
 NAN = float("nan")

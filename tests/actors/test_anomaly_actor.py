@@ -18,6 +18,7 @@ from actors.anomaly_analysis import daily
 from actors.anomaly_analysis.actor import SERVICE, AnomalyAnalysis
 from actors.anomaly_analysis.detection import DetectorState
 from actors.anomaly_analysis.scales import GROWTH, PACE, POSTING, VIEWS
+from bench._made_channel import T0, Made, Plan, make
 from core.clock import DAY, HOUR, ManualClock
 from core.codec import from_json, from_plain, to_plain
 from core.errors import NotFound
@@ -27,7 +28,6 @@ from core.schemas.analytics import AnomalyFinding
 from core.store import schema
 from core.store.database import Database, StoredClock
 from core.store.ingest import IngestWriter
-from tests.actors.made_channel import T0, Made, Plan, make
 
 FALL = Plan(reach=lambda day: 0.4 if day >= 50 else 1.0)
 PURGE = Plan(growth=lambda day: -900.0 if day in (50, 51) else 10.0)

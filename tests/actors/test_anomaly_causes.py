@@ -20,13 +20,13 @@ from actors.anomaly_analysis.explanation import Days, age_curve, posting_causes,
 from actors.anomaly_analysis.growth import growth_causes, steepest
 from actors.anomaly_analysis.recommendations import MENTIONS, OWN_ADS, advise
 from actors.anomaly_analysis.scales import GROWTH, POSTING, VIEWS
+from bench._made_channel import T0, Plan, make
 from bench.causes import NAMES, PLANTED, by_case_and_day
 from core.clock import DAY
 from core.clock import HOUR as HOUR_S
 from core.history import ATTRIBUTES
 from core.schemas.analytics import Cause
 from core.store.channels import Mention
-from tests.actors.made_channel import T0, Plan, make
 
 CELLS = st.tuples(st.sampled_from(["photo", "text", "video"]), st.sampled_from(["morning", "evening"]))
 FIRST = date(2025, 1, 1).toordinal()

@@ -9,6 +9,7 @@ from actors.analytics_fusion import cohort
 from actors.analytics_fusion.actor import Analytics
 from actors.analytics_fusion.cohort import Member
 from actors.analytics_fusion.competition.discovery import discover
+from bench._made_channel import T0, Plan, make
 from core.clock import DAY, HOUR, ManualClock
 from core.errors import InvalidInput, NoData, NotFound
 from core.schemas.analytics import Figure, Overview
@@ -16,7 +17,6 @@ from core.store.channels import Mention
 from core.store.database import Database
 from core.store.ingest import Batch, ChannelRow, IngestWriter, MentionRow, PostRow, SubscriberRow
 from core.store.levels import Level, LevelStore
-from tests.actors.made_channel import T0, Plan, make
 
 NOW = T0 + 40 * DAY
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from actors.alerts_fusion.live import live
+from bench._made_channel import T0, make
 from core.clock import DAY, HOUR
 from core.errors import NoData, NotFound
 from core.history import HistoryBuilder
 from core.schemas.channels import Channel
 from core.store.database import Database
 from tests.actors.alert_world import AlertWorld
-from tests.actors.made_channel import T0, make
 
 CHANNEL = Channel(1, "default", "a", "UTC", "bundle", 1)
 NOW = T0 + 20 * DAY

@@ -21,10 +21,10 @@ from actors.anomaly_analysis.surprise import (
     score,
     to_text,
 )
+from bench._made_channel import T0, make
 from core.clock import DAY, HOUR
 from core.errors import InvalidInput
 from core.history import ChannelHistory
-from tests.actors.made_channel import T0, make
 
 VALUES = st.lists(st.one_of(st.floats(), st.integers(-3, 3).map(float)), min_size=1, max_size=60)
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bench._made_channel import T0, Plan, make
 from core.clock import DAY
 from core.history import ChannelHistory, Floats
 from core.pace import views_pace
-from tests.actors.made_channel import T0, Plan, make
 
 DAYS = 70
 EDGES = np.arange(T0, T0 + (DAYS + 1) * DAY, DAY, dtype=np.int64)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from core.clock import DAY, HOUR
-from core.history import ATTRIBUTES, ChannelHistory
+from core.history import ATTRIBUTES, ChannelHistory, Floats, Ints
 from core.schemas.channels import Channel
 from core.store.ids import channel_id
 from core.store.ingest import Batch, ChannelRow, MentionRow, PostRow, SubscriberRow
@@ -39,11 +39,12 @@ class Made:
 
     name: str
     posts: list[tuple[int, int, str]]  # id, published_at, media
-    readings: list[tuple[int, np.ndarray, np.ndarray]]  # post id, times, views
+    readings: list[tuple[int, Ints, Floats]]  # post id, times, views
     subscribers: list[tuple[int, int]]
     mentions: list[tuple[str, int]] = field(default_factory=list)
 
     def history(self) -> ChannelHistory:
+        """Everything, as it would be read from the store."""
         n = len(self.posts)
         return ChannelHistory(
             channel=Channel(channel_id("default", self.name), "default", self.name, "UTC", "bundle", 1),
@@ -64,7 +65,10 @@ class Made:
         """What became known in [since, until)."""
         batch = Batch()
         own = batch.channel(ChannelRow(self.name, "UTC", "bundle"))
-        inside = lambda ts: since <= ts < until  # noqa: E731
+
+        def inside(ts: int) -> bool:
+            return since <= ts < until
+
         batch.posts = [PostRow(own, i, t, media=m, is_ad=False) for i, t, m in self.posts if inside(t)]
         batch.views = [
             (own, i, int(t), int(v), None, None, 0)
@@ -81,15 +85,17 @@ class Made:
         return batch
 
 
-def share(age: np.ndarray) -> np.ndarray:
-    return np.interp(np.log1p(np.maximum(age, 0) / HOUR), np.log1p(_AGES / HOUR), _SHARES)
+def share(age: Ints) -> Floats:
+    """Views at an age (seconds) as a share of those at 7 days."""
+    found: Floats = np.interp(np.log1p(np.maximum(age, 0) / HOUR), np.log1p(_AGES / HOUR), _SHARES)
+    return found
 
 
 def make(days: int, seed: int, plan: Plan | None = None, name: str = "made", noise: float = 0.2) -> Made:
     """Posts read every 4 hours to the age of 8 days; subscribers read every 4 hours."""
     plan, rng, end = plan or Plan(), np.random.default_rng(seed), T0 + days * DAY
     posts: list[tuple[int, int, str]] = []
-    readings = []
+    readings: list[tuple[int, Ints, Floats]] = []
     for day in range(days):
         times = []
         for _ in range(plan.posts(day)):
@@ -98,12 +104,12 @@ def make(days: int, seed: int, plan: Plan | None = None, name: str = "made", noi
             times.append((T0 + day * DAY + int(hour) * HOUR + int(rng.integers(0, 1800)), int(hour), medium))
         for published, hour, medium in sorted(times):
             views = 1000 * MEDIA[medium] * HOURS[hour] * plan.appeal(day) * rng.lognormal(0, noise)
-            grid = np.arange(T0, min(published + 8 * DAY, end), ROUND)
-            grid = np.concatenate([[published], grid[grid > published]])
+            rounds = np.arange(T0, min(published + 8 * DAY, end), ROUND, dtype=np.int64)
+            grid: Ints = np.concatenate([[published], rounds[rounds > published]])
             gains = views * np.diff(share(grid - published))
             gains *= [plan.reach(int((t - T0) // DAY)) for t in grid[:-1]]
             posts.append((len(posts) + 1, published, medium))
-            readings.append((len(posts), grid[1:], np.round(np.cumsum(gains))))
+            readings.append((len(posts), grid[1:], np.round(np.cumsum(gains)).astype(np.float64)))
     subscribers, count = [], 20_000.0
     for t in range(T0, end, ROUND):
         subscribers.append((t, round(count)))

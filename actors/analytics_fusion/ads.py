@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from actors.analytics_fusion import source
-from actors.analytics_fusion.intervals import estimate, lacking
 from actors.analytics_fusion.mix import mix
 from core import metrics
 from core.accrual import album_representatives
 from core.clock import HOUR
 from core.errors import InvalidInput, NoData
 from core.history import ATTRIBUTES, ChannelHistory, Floats, views_at
+from core.intervals import estimate, lacking
 from core.schemas.channel_studies import AdPost, AdReport, Estimate
 
 AGES_H = (12, 24, 48)

@@ -14,9 +14,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from actors.analytics_fusion import source
-from actors.analytics_fusion.intervals import block_rows, interval, lacking
-from actors.analytics_fusion.levels import Levelled, levelled
 from core.history import ATTRIBUTES, ChannelHistory, Floats
+from core.intervals import block_rows, interval, lacking
+from core.levels import Levelled, levelled
 from core.schemas.channel_studies import Estimate, Mix, MixRow
 
 LEAST = 5  # posts on each side of a comparison

@@ -9,7 +9,12 @@ import numpy as np
 from numpy.random import Generator
 
 from actors.analytics_fusion import source
-from actors.analytics_fusion.intervals import (
+from actors.analytics_fusion.source import Counts
+from core import metrics
+from core.accrual import album_representatives
+from core.clock import DAY
+from core.history import ChannelHistory, Floats, Ints, subscribers_at, target_values, views_at
+from core.intervals import (
     Statistic,
     affordable,
     change,
@@ -18,11 +23,6 @@ from actors.analytics_fusion.intervals import (
     of_change,
     resampled,
 )
-from actors.analytics_fusion.source import Counts
-from core import metrics
-from core.accrual import album_representatives
-from core.clock import DAY
-from core.history import ChannelHistory, Floats, Ints, subscribers_at, target_values, views_at
 from core.schemas.analytics import Figure, Overview
 from core.store.channels import Mention
 

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.random import Generator
 from scipy import stats
 
-from actors.analytics_fusion.intervals import affordable, estimate, interval, lacking, resampled
-from actors.analytics_fusion.levels import running_median
 from actors.analytics_fusion.series import values as series_values
 from actors.analytics_fusion.source import Counts
 from core import metrics
 from core.buckets import local_date
 from core.errors import InvalidInput
 from core.history import ChannelHistory, Floats, Ints
+from core.intervals import affordable, estimate, interval, lacking, resampled
+from core.levels import running_median
 from core.schemas.channel_studies import BeforeAfter, ChangePoint, Estimate, Trend
 
 LEAST_DAYS = 14

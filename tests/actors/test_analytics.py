@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.analytics_fusion import intervals
 from actors.analytics_fusion.actor import Analytics, _period
 from actors.analytics_fusion.overview import overview
 from actors.analytics_fusion.posts import table
 from actors.analytics_fusion.series import series
 from actors.analytics_fusion.source import Counts, aligned
 from bench._made_channel import T0, Plan, make
+from core import intervals
 from core.cache import Cache
 from core.clock import DAY, HOUR, ManualClock
 from core.errors import InvalidInput, NotFound

@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from actors.analytics_fusion import ads, levels, mix, posts, quality, trend
-from actors.analytics_fusion.intervals import of_change
+from actors.analytics_fusion import ads, mix, posts, quality, trend
 from actors.analytics_fusion.source import Counts
 from bench._made_channel import T0, Plan, make
+from core import levels
 from core.clock import DAY, HOUR
 from core.errors import InvalidInput, NoData, NotFound
 from core.history import ATTRIBUTES, ChannelHistory, HistoryBuilder
+from core.intervals import of_change
 from core.schemas.channel_studies import MixRow, Quality, Sign
 from core.schemas.channels import Channel
 from core.store.channels import Mention

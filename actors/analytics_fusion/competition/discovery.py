@@ -9,13 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from scipy import sparse
 
+from core.graph import visits
 from core.schemas.competitors import Candidate, Discovery
 from core.store.channels import Mention
 
 HOME = 0.3  # chance of going home at every step
-_STEPS = 60
 
 
 def discover(channel: str, mentions: Sequence[Mention], stored: Collection[str], limit: int) -> Discovery:
@@ -64,11 +63,6 @@ def walk(home: str, names: Sequence[str], edges: Counter[tuple[str, str]]) -> di
     rows = np.array([place[a] for a, _ in edges] + [place[b] for _, b in edges])
     columns = np.array([place[b] for _, b in edges] + [place[a] for a, _ in edges])
     weights = np.log1p(np.array([*edges.values(), *edges.values()], dtype=float))
-    graph = sparse.csr_matrix((weights, (rows, columns)), shape=(len(names), len(names)))
-    step = sparse.diags(1 / np.asarray(graph.sum(axis=1)).ravel()) @ graph
     start = np.zeros(len(names))
     start[place[home]] = 1.0
-    at = start.copy()
-    for _ in range(_STEPS):
-        at = HOME * start + (1 - HOME) * (step.T @ at)
-    return dict(zip(names, at.tolist(), strict=True))
+    return dict(zip(names, visits(rows, columns, weights, start, HOME).tolist(), strict=True))

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from actors.analytics_fusion.levels import levelled
 from actors.analytics_fusion.mix import dimensions
 from core.history import ChannelHistory, Ints
+from core.levels import levelled
 from core.schemas.competitors import Gap
 
 LEAST_OTHERS = 2  # channels that must do it

@@ -1,0 +1,1 @@
+"""What comes next: forecasts, times, links between channels, scenarios."""

@@ -102,7 +102,7 @@ def api(place: Place) -> None:
     artifacts = ArtifactStore(settings.artifacts)
     predictor: Any = Predictor(PredictorParts(database, artifacts, settings, clock))  # loads the version in service
     versioning = Versioning(database, clock, artifacts)
-    others = ("learning", "orchestrator", "anomaly", "analytics", "alerts")
+    others = ("learning", "orchestrator", "anomaly", "analytics", "intelligence", "alerts")
     absent = {name: cast(Any, Absent(name)) for name in others}
     services = Services(
         versioning=versioning,

@@ -20,6 +20,7 @@ from core.protocols import (
     AnomalyService,
     DriftService,
     FeedbackService,
+    IntelligenceService,
     LearningService,
     MonitoringService,
     OrchestratorService,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from serve_apps.canary import CanaryFactory
 
 GATEWAY, PREDICTOR, ANALYTICS = "gateway", "predictor", "analytics_fusion"
+INTELLIGENCE = "predictive_intelligence"
 
 
 @dataclass(frozen=True)
@@ -286,6 +288,34 @@ def _analytics(wiring: Wiring) -> Application:
     )
 
 
+@dataclass(frozen=True)
+class IntelligenceFactory:
+    """Makes the service that looks ahead inside a replica; picklable."""
+
+    database: Database
+    clock: Clock
+    settings: Settings
+
+    def __call__(self) -> IntelligenceService:
+        """The service, with the cache in force."""
+        from actors.predictive_intelligence.actor import Intelligence
+        from core.cache import make_cache
+
+        redis = self.settings.redis_url
+        cache = make_cache(None if redis is None else redis.get_secret_value())
+        return Intelligence(self.database, self.clock, self.settings.tenant, cache)
+
+
+def _intelligence(wiring: Wiring) -> Application:
+    from serve_apps.stateless import build_stateless
+
+    make = IntelligenceFactory(wiring.database, wiring.clock, wiring.settings)
+    replicas = wiring.plan.share(INTELLIGENCE).instances
+    return build_stateless(
+        IntelligenceService, INTELLIGENCE, make, num_replicas=replicas, actor_options=wiring.resources(INTELLIGENCE)
+    )
+
+
 def _gateway(wiring: Wiring) -> Application:
     from serve_apps.gateway.app import build_gateway
     from serve_apps.gateway.services import GatewayParts, PredictorService, Services
@@ -301,6 +331,7 @@ def _gateway(wiring: Wiring) -> Application:
         orchestrator=others.orchestrator,
         anomaly=others.anomaly,
         analytics=served(AnalyticsService, ANALYTICS),
+        intelligence=served(IntelligenceService, INTELLIGENCE),
         alerts=others.alerts,
         predictor=served(PredictorService, PREDICTOR),
     )
@@ -312,6 +343,7 @@ def _gateway(wiring: Wiring) -> Application:
 _APPS: dict[str, Callable[[Wiring], Application]] = {
     PREDICTOR: _predictor,
     ANALYTICS: _analytics,
+    INTELLIGENCE: _intelligence,
     GATEWAY: _gateway,
 }
 

@@ -286,7 +286,11 @@ def night_share(history: ChannelHistory, edges: Ints) -> Floats:
 
 def subscribers_on(history: ChannelHistory, moments: Ints, widest_s: float = 1.5 * DAY) -> Floats:
     """Subscribers at moments, linear between the readings around them; NaN where those are further apart."""
-    ts, counts = history.subscriber_ts, history.subscribers
+    return counts_at(history.subscriber_ts, history.subscribers, moments, widest_s)
+
+
+def counts_at(ts: Ints, counts: Floats, moments: Ints, widest_s: float = 1.5 * DAY) -> Floats:
+    """Subscriber readings as `subscribers_on` reads them, without a history around them."""
     if len(ts) == 0:
         return np.full(len(moments), np.nan)
     right = np.searchsorted(ts, moments, side="left")

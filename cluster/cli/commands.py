@@ -10,6 +10,7 @@ from cluster.cli import (
     data_commands,
     demo_command,
     doctor_command,
+    forecast_commands,
     job_commands,
     key_commands,
     lifecycle,
@@ -47,6 +48,7 @@ app.command()(study_commands.compare)
 app.command()(study_commands.competitors)
 app.command()(study_commands.report)
 app.command()(channel_commands.anomalies)
+app.command()(forecast_commands.forecast)
 app.command()(channel_commands.predict)
 app.command()(alert_commands.live)
 app.command()(model_commands.train)

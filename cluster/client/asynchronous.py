@@ -8,6 +8,7 @@ from typing import Any, Literal
 from cluster.client import alert_calls, calls, study_calls
 from cluster.client.alerts import AsyncAlerts
 from cluster.client.calls import Action, Readiness
+from cluster.client.forecasts import AsyncChannelForecasts
 from cluster.client.studies import AsyncChannelStudies, AsyncWatchLists
 from cluster.client.transport import AsyncSender, Connection
 from core.schemas.alerts import Live
@@ -40,7 +41,7 @@ from core.schemas.versions import ArtifactCheck, Comparison, Deployment, PruneRe
 from core.schemas.workflows import LoopView, Switch, Workflow
 
 
-class AsyncChannelView(AsyncChannelStudies):
+class AsyncChannelView(AsyncChannelStudies, AsyncChannelForecasts):
     """One channel."""
 
     async def info(self) -> Channel:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cluster.client import alert_calls, calls, study_calls
 from cluster.client.alerts import Alerts
 from cluster.client.calls import Action, Readiness
+from cluster.client.forecasts import ChannelForecasts
 from cluster.client.studies import ChannelStudies, WatchLists
 from cluster.client.transport import Connection, Sender
 from core.schemas.alerts import Live
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from cluster.services import Proxies
 
 
-class ChannelView(ChannelStudies):
+class ChannelView(ChannelStudies, ChannelForecasts):
     """One channel."""
 
     def info(self) -> Channel:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 JOBS = {
     "nightly": "analyse every channel into Parquet files in home/reports",
+    "bulk": "forecast every channel, and score the drafts of a Parquet file",
     "importing": "import a file or folder that the head can read",
     "retrain": "run a retraining workflow to its end",
 }

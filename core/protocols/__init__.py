@@ -15,6 +15,7 @@ from core.protocols.adaptive_learning import (
 from core.protocols.alerts import AlertsService
 from core.protocols.channels import AnalyticsService, AnomalyService
 from core.protocols.common import Service
+from core.protocols.intelligence import IntelligenceService
 
 __all__ = [
     "AlertsService",
@@ -22,6 +23,7 @@ __all__ = [
     "AnomalyService",
     "DriftService",
     "FeedbackService",
+    "IntelligenceService",
     "LearningService",
     "MonitoringService",
     "OrchestratorService",

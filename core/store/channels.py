@@ -139,6 +139,21 @@ class ChannelStore:
         readings = np.concatenate([kept, fresh], axis=1)
         return _assemble(found, posts, readings[:, np.argsort(readings[0], kind="stable")], subscribers)
 
+    def subscribers(self, channels: Sequence[Channel], since: int) -> dict[int, tuple[Ints, Floats]]:
+        """Times and subscriber counts of several channels from a moment on, by channel id; none for those without."""
+        table = schema.channel_snapshot
+        ids = [channel.id for channel in channels]
+        query = (
+            select(table.c.channel_id, table.c.ts, table.c.subscribers)
+            .where(table.c.channel_id.in_(ids), table.c.ts >= since)
+            .order_by(table.c.channel_id, table.c.ts)
+        )
+        with self.database.read() as connection:
+            owner, ts, counts = _columns(connection, query, 3)
+        cuts = np.flatnonzero(np.diff(owner)) + 1
+        parts = zip(np.split(owner, cuts), np.split(ts, cuts), np.split(counts, cuts), strict=True)
+        return {int(who[0]): (when, count.astype(np.float64)) for who, when, count in parts if len(who)}
+
     def counts(self, channel: Channel, *, as_of: int | None = None) -> PostCounts:
         """The newest count of every kind, post by post, in the order of `history(channel)`."""
         reaction = schema.reaction_snapshot

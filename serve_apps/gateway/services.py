@@ -13,6 +13,7 @@ from core.protocols import (
     AnomalyService,
     DriftService,
     FeedbackService,
+    IntelligenceService,
     LearningService,
     MonitoringService,
     OrchestratorService,
@@ -47,6 +48,7 @@ class Services:
     orchestrator: OrchestratorService
     anomaly: AnomalyService
     analytics: AnalyticsService
+    intelligence: IntelligenceService
     alerts: AlertsService
     predictor: PredictorService
 
@@ -61,6 +63,7 @@ class Services:
             "orchestrator": self.orchestrator,
             "anomaly_analysis": self.anomaly,
             "analytics_fusion": self.analytics,
+            "predictive_intelligence": self.intelligence,
             "alerts_fusion": self.alerts,
             "predictor": self.predictor,
         }

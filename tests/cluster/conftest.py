@@ -23,6 +23,7 @@ from actors.adaptive_learning.versioning.actor import Versioning
 from actors.alerts_fusion.actor import Alerts
 from actors.analytics_fusion.actor import Analytics
 from actors.anomaly_analysis.actor import AnomalyAnalysis
+from actors.predictive_intelligence.actor import Intelligence
 from core.artifacts import ArtifactStore
 from core.clock import ManualClock
 from core.schemas.health import Health
@@ -128,6 +129,7 @@ def _services(settings: Settings, world: World, bench: Bench) -> tuple[Services,
         orchestrator=orchestrator,
         anomaly=anomaly,
         analytics=Analytics(database, clock),
+        intelligence=Intelligence(database, clock),
         alerts=Alerts(database, clock, anomaly, settings.alerts, autostart=False),
         predictor=cast(Any, InProcessPredictor(bench)),
     )

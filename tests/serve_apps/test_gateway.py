@@ -91,6 +91,7 @@ def office(world: World) -> Iterator[Office]:
         learning=cast(Any, Elsewhere("learner")),
         orchestrator=cast(Any, Elsewhere("orchestrator")),
         analytics=cast(Any, Elsewhere("analytics_fusion")),
+        intelligence=cast(Any, Elsewhere("predictive_intelligence")),
         alerts=cast(Any, Elsewhere("alerts_fusion")),
         predictor=cast(Any, Elsewhere("predictor", {"split_report": REPORT})),
     )

@@ -8,6 +8,7 @@ database (channel_id, prediction.id, ...) are derived or random, never counted, 
 from __future__ import annotations
 
 from core.store.schema.alerts import alert, alert_rule, delivery
+from core.store.schema.forecasts import forecast
 from core.store.schema.measured import (
     anomaly,
     drift_report,
@@ -52,6 +53,7 @@ __all__ = [
     "event",
     "feedback",
     "feedback_tally",
+    "forecast",
     "ingest_batch",
     "latency_sketch",
     "mention",

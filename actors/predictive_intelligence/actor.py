@@ -1,0 +1,101 @@
+"""The service that looks ahead: reads a channel once a data version, answers from the cache, keeps what it has said."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar, get_args
+
+from actors.predictive_intelligence import forecasts, ledger, reading
+from core.buckets import local_date
+from core.cache import Cache
+from core.clock import Clock
+from core.errors import InvalidInput
+from core.schemas.channels import Channel
+from core.schemas.forecasts import FORECAST_METRICS, HORIZONS_DAYS, MOST_DAYS, Forecast, ForecastMetric, Ledger
+from core.schemas.health import Health
+from core.store.channels import ChannelStore
+from core.store.database import Database
+from core.store.forecasts import ForecastStore
+
+SERVICE = "predictive_intelligence"
+
+T = TypeVar("T")
+
+
+class Intelligence:
+    """Implements `core.protocols.IntelligenceService`; keeps nothing but caches, so any number may run side by side."""
+
+    def __init__(self, database: Database, clock: Clock, tenant: str = "default", cache: Cache | None = None) -> None:
+        self.clock, self.tenant = clock, tenant
+        self.channels = ChannelStore(database, tenant)
+        self.given = ForecastStore(database)
+        self.cache = Cache() if cache is None else cache
+
+    def health(self) -> Health:
+        """Read the list of channels, and which of them have forecasts that are due."""
+        found, now = self.channels.channels(), self.clock.now()
+        due = len(self.given.channels_due(now) & {channel.id for channel in found})
+        did = f"read {len(found)} channels, {due} of them with forecasts that are due"
+        return Health(SERVICE, "ok", did, os.getpid(), {"channels": len(found), "due": due})
+
+    # ---------------------------------------------------------------- forecasts
+
+    def forecast(self, channel: str, metric: ForecastMetric = "subscribers", days: int = 30) -> Forecast:
+        """The days ahead of the last complete one, at HORIZONS_DAYS up to `days` and at `days` itself.
+
+        The first forecast from a day is kept in the ledger and held to what comes. NotFound for an unknown channel,
+        InvalidInput for an unknown metric or days outside 1 to 365, NoData and InsufficientData.
+        """
+        _check(metric)
+        if not 1 <= days <= MOST_DAYS:
+            raise InvalidInput(f"{days} days: between 1 and {MOST_DAYS}", field="days")
+        horizons = tuple(sorted({days, *(h for h in HORIZONS_DAYS if h <= days)}))
+        found, now = self.channels.channel(channel), self.clock.now()
+        today = local_date(found.timezone, now)
+
+        def compute() -> Forecast:
+            history = self.channels.history(found)
+            own = reading.daily(history, metric, now)
+            pool = reading.others(self.channels, found, now) if metric == "subscribers" else ()
+            return forecasts.ahead(found, metric, own, pool, horizons)
+
+        made = self._answer(Forecast, found, f"forecast:{metric}:{days}:{today}", compute)
+        self.given.add(found.id, made, now)
+        self._score(found, now)
+        return replace(made, past=ledger.accuracy(self.given.entries(found.id, metric)))
+
+    def ledger(self, channel: str, metric: ForecastMetric = "subscribers", limit: int = 100) -> Ledger:
+        """Forecasts that were given, newest first, beside what came; points that are due are scored first."""
+        _check(metric)
+        if not 1 <= limit <= 1000:
+            raise InvalidInput(f"limit {limit}: between 1 and 1000", field="limit")
+        found, now = self.channels.channel(channel), self.clock.now()
+        self._score(found, now)
+        entries = self.given.entries(found.id, metric)
+        unmeasured = sum(entry.scored_at is not None and entry.actual is None for entry in entries)
+        pending = sum(entry.point.at > now for entry in entries)
+        return Ledger(channel, metric, ledger.accuracy(entries), entries[:limit], pending, unmeasured)
+
+    def score_due(self) -> int:
+        """Hold all forecasts that are due to what came; returns how many channels had some."""
+        now = self.clock.now()
+        waiting = self.given.channels_due(now)
+        due = [channel for channel in self.channels.channels() if channel.id in waiting]
+        for channel in due:
+            self._score(channel, now)
+        return len(due)
+
+    def _score(self, channel: Channel, now: int) -> None:
+        due = self.given.due(channel.id, now)
+        if due:
+            self.given.score(channel.id, ledger.settled(self.channels.history(channel), due, now), now)
+
+    def _answer(self, kind: type[T], channel: Channel, question: str, compute: Callable[[], T]) -> T:
+        return self.cache.fetch(kind, f"{SERVICE}:{channel.id}:{question}", channel.data_version, compute)
+
+
+def _check(metric: str) -> None:
+    if metric not in get_args(ForecastMetric):
+        raise InvalidInput(f"no forecast of {metric!r}: use one of {', '.join(FORECAST_METRICS)}", field="metric")

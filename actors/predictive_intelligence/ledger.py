@@ -1,0 +1,63 @@
+"""Holds given forecasts to what came: which points can be scored by now, and how scored ones did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import numpy as np
+
+from core.buckets import day_start, local_date
+from core.clock import DAY
+from core.history import ChannelHistory
+from core.metrics import ratio, subscribers_on, views_gained
+from core.schemas.forecasts import ForecastMetric, HorizonAccuracy, LedgerEntry
+from core.store.forecasts import Place
+
+#: A day that nobody measured by then is given up.
+PATIENCE = 7 * DAY
+
+
+def settled(history: ChannelHistory, due: Sequence[LedgerEntry], now: int) -> dict[Place, float | None]:
+    """What came of points that are due; None: nobody measured it. Points still worth waiting for are left out."""
+    found: dict[Place, float | None] = {}
+    for entry in due:
+        value = measured(history, entry.metric, entry.point.at)
+        if value is not None or now - entry.point.at > PATIENCE:
+            found[entry.metric, entry.origin, entry.point.horizon_days] = value
+    return found
+
+
+def measured(history: ChannelHistory, metric: ForecastMetric, end: int) -> float | None:
+    """The metric of the day of the channel's zone that ends at a moment; None: not known (yet)."""
+    if metric == "subscribers":
+        value = float(subscribers_on(history, np.array([end], dtype=np.int64))[0])
+    else:
+        zone = history.channel.timezone
+        begin = day_start(zone, local_date(zone, end) - timedelta(days=1))
+        value = float(views_gained(history, np.array([begin, end], dtype=np.int64))[0])
+    return None if np.isnan(value) else value
+
+
+def accuracy(entries: Sequence[LedgerEntry]) -> tuple[HorizonAccuracy, ...]:
+    """How scored points did, by horizon."""
+    by_horizon: dict[int, list[LedgerEntry]] = {}
+    for entry in entries:
+        if entry.actual is not None:
+            by_horizon.setdefault(entry.point.horizon_days, []).append(entry)
+    return tuple(_judged(horizon, by_horizon[horizon]) for horizon in sorted(by_horizon))
+
+
+def _judged(horizon_days: int, entries: Sequence[LedgerEntry]) -> HorizonAccuracy:
+    came = np.array([entry.actual for entry in entries], dtype=np.float64)
+    said = np.array([[p.mean, p.lo80, p.hi80, p.lo95, p.hi95] for p in (entry.point for entry in entries)]).T
+    off = ratio(said[0] - came, came)
+    off = off[~np.isnan(off)]
+    return HorizonAccuracy(
+        horizon_days,
+        len(entries),
+        mape=float(np.abs(off).mean()) if len(off) else None,
+        bias=float(off.mean()) if len(off) else None,
+        coverage80=float(((said[1] <= came) & (came <= said[2])).mean()),
+        coverage95=float(((said[3] <= came) & (came <= said[4])).mean()),
+    )

@@ -1,0 +1,60 @@
+"""How much each member is believed: by its errors in the backtest, series by series, held at what the group shows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.history import Floats
+
+#: Pull towards the weights that a set of weights starts from, in origins: as if so many had been seen that favour them.
+GROUP_PRIOR, SERIES_PRIOR = 1.0, 2.0
+_STEPS, _RATE = 150, 2.0
+
+
+def weigh(errors: Floats, group_prior: float = GROUP_PRIOR, series_prior: float = SERIES_PRIOR) -> Floats:
+    """Weights n x M, each row a convex combination, from errors K x M x n x H (NaN: none known).
+
+    The group's weights minimise the combination's mean absolute error over all series (each counted in units of its own
+    usual error) plus a pull towards equal weights; a series' own do the same on its errors alone with a pull towards
+    the group's. Both pulls are relative entropies, weaker the more origins there are; both are found by exponentiated
+    gradient (Kivinen and Warmuth, 1997). Unlike weights by each member's own error, these know that two members which
+    err alike are worth one. Series without any error take the group's weights, a group without any equal ones.
+    """
+    _, m, n, _ = errors.shape
+    equal = np.full(m, 1.0 / m)
+    known = np.isfinite(errors).all(axis=1)  # K x n x H
+    if not known.any():
+        return np.tile(equal, (n, 1))
+    clean = np.where(known[:, None], errors, 0.0)
+    number = np.maximum(known.sum(axis=(0, 2)), 1)
+    usual = np.median(np.abs(clean).sum(axis=(0, 3)) / number, axis=0)  # n: the middle member's mean error
+    floor = max(float(np.median(usual[usual > 0])) if (usual > 0).any() else 1.0, 1e-12) * 1e-3
+    clean = clean / np.maximum(usual, floor)[:, None]
+    seen = known.any(axis=2).sum(axis=0)  # n: origins with an error
+    everything = clean.transpose(1, 0, 2, 3).reshape(1, m, -1)
+    group = _descend(
+        everything, np.array([max(int(known.sum()), 1)]), equal[None], np.array([group_prior / max(seen.sum(), 1)])
+    )[0]
+    own = clean.transpose(2, 1, 0, 3).reshape(n, m, -1)
+    return _descend(own, number, np.tile(group, (n, 1)), series_prior / np.maximum(seen, 1e-3))
+
+
+def _descend(errors: Floats, number: np.ndarray, prior: Floats, pull: Floats) -> Floats:
+    """Weights (g x M) that minimise mean |weights . errors| + pull x KL(weights, prior) for each of g groups.
+
+    errors: g x M x S, zero where none is known; number: how many are (g).
+    """
+    start = np.log(np.maximum(prior, 1e-12))
+    weights, logits, mean = prior, start, np.zeros_like(prior)
+    for step in range(_STEPS):
+        combined = np.einsum("gm,gms->gs", weights, errors)
+        slope = np.einsum("gs,gms->gm", np.sign(combined), errors) / number[:, None]
+        rate = _RATE / np.sqrt(step + 1.0)
+        held = np.minimum(rate * pull, 1.0)[:, None]
+        logits = (1 - held) * logits + held * start - rate * slope
+        logits -= logits.max(axis=1, keepdims=True)
+        weights = np.exp(logits)
+        weights /= weights.sum(axis=1, keepdims=True)
+        mean += weights * (step >= _STEPS // 2)
+    result: Floats = mean / mean.sum(axis=1, keepdims=True)
+    return result

@@ -1,0 +1,101 @@
+"""Forecasts with intervals: members, mixed by what a backtest shows, calibrated by what the mixture missed in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.errors import InsufficientData, InvalidInput
+from core.history import Floats
+from training.forecasting.backtest import Backtest, Learner, backtest, rolling_origins
+from training.forecasting.batch import LEAST, Batch
+from training.forecasting.conformal import calibrate
+from training.forecasting.ensemble import weigh
+from training.forecasting.members import Panel, fast, full
+
+#: Further ahead than this nobody is told anything.
+LONGEST = 1_000
+ORIGINS, QUICK_ORIGINS = 8, 4
+
+
+@dataclass(frozen=True, eq=False)
+class Forecasts:
+    """n series, H steps: mean and both intervals (n x H each); weights n x M by member of the backtest; the mixture's
+    residuals in the backtest (K x n x H: truth - forecast, its weights found without that origin)."""
+
+    mean: Floats
+    lo80: Floats
+    hi80: Floats
+    lo95: Floats
+    hi95: Floats
+    weights: Floats
+    residuals: Floats
+    backtest: Backtest
+
+
+def forecast(
+    batch: Batch,
+    horizon: int,
+    *,
+    seed: int = 0,
+    quick: bool = False,
+    panel: Panel | None = None,
+    learners: Mapping[str, Learner] | None = None,
+) -> Forecasts:
+    """Forecast every series of a batch; series of one batch are taken for a group of the same kind.
+
+    quick: few members and origins (members.fast), for many series; else members.full. panel: members of the caller's
+    own choice instead. learners: models over all series that stand for election as well, beside the panel's own.
+    Raises InvalidInput for a horizon outside 1..LONGEST, InsufficientData when a series has fewer than LEAST values.
+    Where all known values are zero or more, so is what is forecast.
+    """
+    check(batch, horizon)
+    panel = panel or (fast(batch.season) if quick else full(batch.season, seed))
+    origins = rolling_origins(batch, horizon, QUICK_ORIGINS if quick else ORIGINS)
+    tested = backtest(batch, horizon, origins, panel.members, {**panel.learners, **(learners or {})})
+    if not np.isfinite(tested.truth).any():
+        raise InsufficientData("no series reaches back far enough to judge a forecast by", needed=1, have=0)
+    errors = tested.errors
+    weights = weigh(errors)
+    mean = np.einsum("nm,mnh->nh", weights, tested.ahead)
+    residuals = _residuals(tested, errors)
+    spread = calibrate(residuals, _changes(batch))
+    low, high = mean + spread.below, mean + spread.above
+    floor = np.where(np.nanmin(batch.values, axis=1) >= 0, 0.0, -np.inf)[:, None]
+    mean, low, high = (np.maximum(one, floor) for one in (mean, low, high))
+    return Forecasts(mean, low[0], high[0], low[1], high[1], weights, residuals, tested)
+
+
+def check(batch: Batch, horizon: int) -> None:
+    """InvalidInput, InsufficientData: see forecast."""
+    if not 1 <= horizon <= LONGEST:
+        raise InvalidInput(f"a horizon is 1 to {LONGEST} steps, not {horizon}", field="horizon")
+    if not batch.n:
+        raise InvalidInput("there is no series to forecast", field="series")
+    fewest = int(batch.count.argmin())
+    if batch.count[fewest] < LEAST:
+        raise InsufficientData(
+            "a forecast needs more values of the series", needed=LEAST, have=int(batch.count[fewest]), series=fewest
+        )
+
+
+def _residuals(tested: Backtest, errors: Floats) -> Floats:
+    """The mixture's residuals at each origin, under weights that were found at the other origins."""
+    k = len(tested.origins)
+    result = np.full(tested.truth.shape, np.nan)
+    for one in range(k):
+        weights = weigh(np.delete(errors, one, axis=0))
+        result[one] = tested.truth[one] - np.einsum("nm,mnh->nh", weights, tested.points[one])
+    return result
+
+
+def _changes(batch: Batch) -> Floats:
+    """Mean absolute change over a season (n); 0 for a series that never changes."""
+    values = batch.filled
+    season = min(batch.season, batch.length - 1)
+    changes = np.abs(values[:, season:] - values[:, :-season])
+    known = np.isfinite(changes)
+    result: Floats = np.where(known, changes, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return result

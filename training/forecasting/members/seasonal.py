@@ -1,0 +1,115 @@
+"""Cycles taken out of a batch and put back into what is forecast without them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from core.history import Floats
+from training.forecasting.batch import Batch
+from training.forecasting.members.simple import nanmedian
+
+#: Cycles that go with a shortest one: a week beside the day, a year beside the week.
+LONGER = {24: (168,), 7: (365,), 1: (52,)}
+_LEAST_CYCLES = 2
+_MEMORY = 0.9  # weight of a cycle's values against those of the next one
+
+
+def deseasonalised(batch: Batch, horizon: int, periods: Sequence[int]) -> tuple[Batch, Floats]:
+    """The batch without its cycles, and the cycles' part in the next `horizon` points (n x H).
+
+    Cycles are taken out one after the other, the shortest first. Each is the weighted mean of what lies above the
+    moving average, by phase, shrunk towards nothing by its noise (the part of the variance between phases that means
+    of pure noise would have as well): a cycle that is not there leaves the series as it is.
+    """
+    values = batch.filled
+    ahead = np.zeros((batch.n, horizon))
+    for period in sorted(periods):
+        if period < 2 or period * _LEAST_CYCLES > batch.length:
+            continue
+        profile = _profile(values, period)  # n x period, place p: phase of column -period + p
+        columns = np.arange(values.shape[1]) - values.shape[1]
+        values = values - profile[:, columns % period]
+        ahead = ahead + profile[:, np.arange(horizon) % period]
+    return batch.under(values), ahead
+
+
+def _profile(values: Floats, period: int) -> Floats:
+    n, length = values.shape
+    cycles = length // period
+    away = values - moving_average(values, period)
+    blocks = away[:, length - cycles * period :].reshape(n, cycles, period)
+    known = np.isfinite(blocks)
+    weight = known * (_MEMORY ** np.arange(cycles - 1, -1, -1))[:, None]
+    total = np.maximum(weight.sum(axis=1), 1e-12)
+    mean = (weight * np.where(known, blocks, 0.0)).sum(axis=1) / total
+    mean -= mean.mean(axis=1, keepdims=True)
+    number = known.sum(axis=1)
+    enough = number.min(axis=1) >= _LEAST_CYCLES
+    kept = np.where(enough, _agreement(np.where(known, blocks, 0.0), weight, mean), 0.0)
+    result: Floats = kept[:, None] * mean
+    return result
+
+
+def _agreement(blocks: Floats, weight: Floats, mean: Floats) -> Floats:
+    """How much of a cycle comes again (n, 0..1): the median, less its standard error, of each cycle's slope on the mean
+    of the others. Chance likenesses of a few cycles, or one wild one, keep nothing."""
+    total = weight.sum(axis=1, keepdims=True)
+    others = (total * mean[:, None] - weight * blocks) / np.maximum(total - weight, 1e-12)
+    there = weight > 0
+    others = np.where(there, others, 0.0)
+    slopes = (blocks * others).sum(axis=2) / np.maximum((others**2).sum(axis=2), 1e-300)
+    slopes = np.where(there.mean(axis=2) > 0.5, slopes, np.nan)
+    middle = nanmedian(slopes)
+    away = nanmedian(np.abs(slopes - middle[:, None]))
+    cycles = np.maximum(np.isfinite(slopes).sum(axis=1), 1)
+    lower = middle - 1.2533 * 1.4826 * away / np.sqrt(cycles)
+    return np.clip(np.nan_to_num(lower), 0.0, 1.0)
+
+
+def moving_average(values: Floats, period: int) -> Floats:
+    """Centred mean over one period (both ends half for an even one), carried over the ends by the last cycles."""
+    n, length = values.shape
+    half = period // 2
+    known = np.isfinite(values)
+    start = np.where(known.any(axis=1), known.argmax(axis=1), length)
+    filled = np.where(known, values, 0.0)
+    rows = np.arange(n)[:, None]
+    # Beyond the ends the series goes on with its outermost cycle, moved by how far that one is from the next.
+    after = filled[:, length - period : length - period + half]
+    if 2 * period <= length:
+        rise = filled[:, -period:].mean(axis=1) - filled[:, -2 * period : -period].mean(axis=1)
+        after = after + np.where(start <= length - 2 * period, rise, 0.0)[:, None]
+    first = np.minimum(start, length - 1)[:, None]
+    before = filled[rows, np.minimum(first + period - half + np.arange(half), length - 1)]
+    wide = np.concatenate([np.zeros((n, half)), filled, after], axis=1)
+    wide[rows, first + np.arange(half)] = before
+    if period % 2:
+        kernel = np.full(period, 1.0 / period)
+    else:
+        kernel = np.full(period + 1, 1.0 / period)
+        kernel[[0, -1]] = 0.5 / period
+    sums = np.cumsum(np.concatenate([np.zeros((n, 1)), wide], axis=1), axis=1)
+    width = len(kernel)
+    result = (sums[:, width:] - sums[:, :-width])[:, :length] / period
+    if not period % 2:
+        result = result - 0.5 / period * (wide[:, :length] + wide[:, period : period + length])
+    return np.where(np.arange(length) >= start[:, None], result, np.nan)
+
+
+def with_seasons(
+    member: Callable[[Batch, int], Floats], periods: Sequence[int], logs: bool = False
+) -> Callable[[Batch, int], Floats]:
+    """The member on what is left without the cycles; logs: on the logarithms of series that are positive throughout."""
+
+    def forecast(batch: Batch, horizon: int) -> Floats:
+        values = batch.filled
+        positive = np.isnan(values) | (values > 0)
+        logged = positive.all(axis=1) if logs else np.zeros(batch.n, dtype=bool)
+        safe = np.where(logged[:, None], values, 1.0)
+        flat, ahead = deseasonalised(batch.under(np.where(logged[:, None], np.log(safe), values)), horizon, periods)
+        points = member(flat, horizon) + ahead
+        return np.where(logged[:, None], np.exp(np.where(logged[:, None], points, 0.0)), points)
+
+    return forecast

@@ -1,0 +1,87 @@
+"""Forecasts that need no fit: last values, last cycles, recent changes, averages of cycles."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.history import Floats
+from training.forecasting.batch import Batch
+
+
+def naive(batch: Batch, horizon: int) -> Floats:
+    """The last value."""
+    return np.repeat(batch.filled[:, -1:], horizon, axis=1)
+
+
+def seasonal_naive(batch: Batch, horizon: int) -> Floats:
+    """The last cycle, repeated; the last value where there is no whole cycle."""
+    return cycle_average(batch, horizon, 1)
+
+
+def drift(batch: Batch, horizon: int, window: int | None = None) -> Floats:
+    """The mean change of the last `window` steps (None: of all), carried on."""
+    values = batch.filled
+    last = values.shape[1] - 1
+    first = np.minimum(batch.start, last) if window is None else np.clip(batch.start, last - window, last)
+    begin = values[np.arange(batch.n), first]
+    change = (values[:, -1] - begin) / np.maximum(last - first, 1)
+    result: Floats = values[:, -1:] + change[:, None] * np.arange(1, horizon + 1)
+    return result
+
+
+def median_change(batch: Batch, horizon: int, window: int = 28) -> Floats:
+    """The median change of the last `window` steps, carried on: one jump does not tilt it."""
+    values = batch.filled
+    changes = np.diff(values[:, -window - 1 :], axis=1)
+    middle = np.nan_to_num(nanmedian(changes))
+    result: Floats = values[:, -1:] + middle[:, None] * np.arange(1, horizon + 1)
+    return result
+
+
+def cycle_average(batch: Batch, horizon: int, cycles: int) -> Floats:
+    """Mean of the same phase over the last cycles (season 1: of the last points), repeated."""
+    m = min(batch.season, batch.length)
+    k = max(min(cycles, batch.length // m), 1)
+    recent = batch.filled[:, -k * m :].reshape(batch.n, k, m)
+    known = np.isfinite(recent)
+    total, number = np.where(known, recent, 0.0).sum(axis=1), known.sum(axis=1)
+    profile = np.where(number > 0, total / np.maximum(number, 1), batch.filled[:, -1:])
+    return profile[:, np.arange(horizon) % m]
+
+
+def nanmedian(values: Floats) -> Floats:
+    """Median of each row's numbers (n); NaN where there is none, without a warning."""
+    known = np.isfinite(values)
+    ordered = np.sort(np.where(known, values, np.inf), axis=1)
+    number = known.sum(axis=1)
+    rows = np.arange(len(values))
+    if not values.shape[1]:
+        return np.full(len(values), np.nan)
+    low, high = (
+        ordered[rows, np.maximum(number - 1, 0) // 2],
+        ordered[rows, number // 2 * (number > 0) % values.shape[1]],
+    )
+    high = np.where(number % 2 == 1, low, high)
+    result: Floats = np.where(number > 0, 0.5 * (low + np.where(np.isfinite(high), high, low)), np.nan)
+    return result
+
+
+def last_year(batch: Batch, horizon: int, cycles: int = 8, smooth: int = 1) -> Floats:
+    """Daily values: the cycle's average, moved as the series moved from its level at this time a year ago.
+
+    The same weekday 52 weeks (364 days) back; where a year is not known, the average alone.
+    """
+    m, year = batch.season, 52 * batch.season
+    base = cycle_average(batch, horizon, cycles)
+    k = cycles * m
+    if batch.length < year + k or horizon > year:
+        return base
+    values = batch.filled
+    then = Batch(values[:, : batch.length - year], m)
+    ahead = values[:, batch.length - year : batch.length - year + horizon]
+    change = ahead - cycle_average(then, horizon, cycles)
+    if smooth > 1:
+        padded = np.pad(change, ((0, 0), (smooth // 2, smooth // 2)), mode="edge")
+        sums = np.cumsum(np.pad(padded, ((0, 0), (1, 0))), axis=1)
+        change = (sums[:, smooth:] - sums[:, :-smooth])[:, :horizon] / smooth
+    return np.where(np.isfinite(change), base + change, base)

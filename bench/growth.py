@@ -1,0 +1,137 @@
+"""How well subscribers are forecast: percentage errors and coverage at rolling origins, each with what was known then.
+
+    python -m bench.growth --data FILE.csv [--out FILE.csv] [--least 28] [--json FILE]
+
+--data: channel, ts, subscribers (any number of readings a day) or channel, date, follower_count; further columns are
+ignored. A day counts with its last reading. Origins are the ends of every third day of each channel, from the one
+after `--least` days on, where there was a reading. --out: channel, origin (the day, YYYY-MM-DD), horizon_days, mean,
+lo80, hi80, lo95, hi95 of the last reading of the day `origin + horizon_days`, also where the file ends before it. All
+channels of the file are each other's pool. Beside it stand, from the same origins, the median daily change of 28 days
+and the drift of 28 days. A file whose name or folder says tracked or streamers is held to its bars; the exit code is 1
+when one is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.anomaly import Sheet
+from core.errors import InvalidInput
+from core.history import Floats
+from training.forecasting.drift import DailySubscribers
+from training.forecasting.growth import REACH, Outlook, forecast, learn
+
+HORIZONS = (7, 14, 30, 90)
+EVERY = 3  # days between origins
+BASE_DAYS = 28  # of the simple forecasts
+BARS = {"tracked": {7: 0.33, 14: 0.60, 30: 1.15}, "streamers": {7: 0.13, 14: 0.23, 30: 0.38}}
+
+
+def read(path: Path) -> list[DailySubscribers]:
+    """The channels of a file, in order of their names."""
+    rows = pd.read_csv(path, dtype={"channel": str})
+    names = {"ts", "subscribers"} <= set(rows) and ("ts", "subscribers")
+    names = names or ({"date", "follower_count"} <= set(rows) and ("date", "follower_count"))
+    if not names or "channel" not in rows:
+        raise InvalidInput(f"{path.name} has neither channel, ts, subscribers nor channel, date, follower_count")
+    seconds = pd.to_datetime(rows[names[0]]).astype("datetime64[s]").astype("int64").to_numpy()
+    counts = rows[names[1]].to_numpy(dtype=float)
+    groups = rows.groupby("channel").indices
+    return [DailySubscribers.from_readings(str(c), seconds[i], counts[i]) for c, i in sorted(groups.items())]
+
+
+def _simple(level: Floats, t: int, h: int) -> tuple[float, float]:
+    """Median daily change and drift of the last BASE_DAYS days."""
+    changes = np.diff(level[max(0, t - BASE_DAYS) : t + 1])
+    return level[t] + h * float(np.median(changes)), level[t] + h * float(np.mean(changes))
+
+
+def rolling(channels: Sequence[DailySubscribers], least: int) -> pd.DataFrame:
+    """A row for each channel, origin and horizon, with the actual value where there is one and the simple forecasts."""
+    outlook = Outlook.of(channels, HORIZONS)
+    panel = outlook.panel
+    rows = []
+    for c, name in enumerate(panel.channels):
+        covered = np.flatnonzero(panel.read[c])
+        for t in range(int(covered[0]) + least, int(covered[-1]) + 1, EVERY):
+            if not panel.origin[c, t]:
+                continue
+            known = panel.level[c, int(covered[0]) : t + 1]
+            for h in (h for h in HORIZONS if h <= REACH * len(known)):
+                middle, ends = outlook.bounds(c, t, h)
+                due = t + h < panel.level.shape[1] and panel.read[c, t + h]
+                day = (panel.first_day + pd.Timedelta(days=t)).isoformat()
+                actual = float(panel.level[c, t + h]) if due else np.nan
+                rows.append((name, day, h, middle, *ends, actual, *_simple(known, len(known) - 1, h)))
+    columns = ["channel", "origin", "horizon_days", "mean", "lo80", "hi80", "lo95", "hi95", "actual", "median", "drift"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def report(rows: pd.DataFrame, sheet: Sheet, bars: dict[int, float]) -> None:
+    """MAPE, coverage and width by horizon over all rows that came due."""
+    due = rows[rows.actual.notna()]
+    for h in HORIZONS:
+        part = due[due.horizon_days == h]
+        if part.empty:
+            print(f"  {h} days: nothing came due")
+            continue
+        print(f"  {h} days: {len(part)} forecasts of {part.channel.nunique()} channels", flush=True)
+
+        def mape(column: str, part: pd.DataFrame = part) -> float:
+            return float((part[column] / part.actual - 1).abs().mean() * 100)
+
+        sheet.line(f"{h} d: MAPE, %", mape("mean"), at_most=bars.get(h))
+        sheet.line(f"{h} d: MAPE of the median daily change of {BASE_DAYS} days, %", mape("median"))
+        sheet.line(f"{h} d: MAPE of the drift of {BASE_DAYS} days, %", mape("drift"))
+        sheet.line(f"{h} d: bias, %", float((part["mean"] / part.actual - 1).mean() * 100))
+        for level, (low, high) in {80: (0.77, 0.83), 95: (0.93, 0.97)}.items():
+            inside = (part.actual >= part[f"lo{level}"]) & (part.actual <= part[f"hi{level}"])
+            sheet.line(f"{h} d: coverage of the {level} % interval", float(inside.mean()), low, high)
+        width = (part.hi80 - part.lo80) / part.actual * 100
+        sheet.line(f"{h} d: mean width of the 80 % interval, %", float(width.mean()))
+
+
+def speed(channels: Sequence[DailySubscribers], sheet: Sheet) -> None:
+    """One channel beside a pool that is there already, and the pool itself."""
+    begun = time.perf_counter()
+    pool = learn(channels, HORIZONS[:3])
+    sheet.line("pool learned, ms", (time.perf_counter() - begun) * 1000)
+    times = []
+    for one in channels:
+        begun = time.perf_counter()
+        forecast(one, HORIZONS[:3], pool)
+        times.append((time.perf_counter() - begun) * 1000)
+    sheet.line("one channel beside a learned pool, ms (median)", float(np.median(times)), at_most=50.0)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--least", type=int, default=BASE_DAYS, help="days known before the first origin")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args(argv)
+    channels = read(args.data)
+    rows = rolling(channels, args.least)
+    if args.out:
+        rows.iloc[:, :8].to_csv(args.out, index=False)
+    sheet = Sheet()
+    bars = next((bar for name, bar in BARS.items() if name in str(args.data)), {})
+    report(rows, sheet, bars)
+    speed(channels, sheet)
+    if args.json:
+        args.json.write_text(json.dumps({"figures": sheet.figures, "missed": sheet.missed}, indent=1))
+    return 1 if sheet.missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar, get_args
 
+from cachetools import LRUCache
+
 from actors.predictive_intelligence import forecasts, ledger, reading
 from core.buckets import local_date
 from core.cache import Cache
-from core.clock import Clock
+from core.clock import DAY, Clock
 from core.errors import InvalidInput
 from core.schemas.channels import Channel
 from core.schemas.forecasts import FORECAST_METRICS, HORIZONS_DAYS, MOST_DAYS, Forecast, ForecastMetric, Ledger
@@ -18,6 +21,7 @@ from core.schemas.health import Health
 from core.store.channels import ChannelStore
 from core.store.database import Database
 from core.store.forecasts import ForecastStore
+from training.forecasting.growth import GrowthPool
 
 SERVICE = "predictive_intelligence"
 
@@ -32,6 +36,8 @@ class Intelligence:
         self.channels = ChannelStore(database, tenant)
         self.given = ForecastStore(database)
         self.cache = Cache() if cache is None else cache
+        self._pools: LRUCache[tuple[int, tuple[int, ...]], GrowthPool] = LRUCache(8)
+        self._lock = threading.Lock()
 
     def health(self) -> Health:
         """Read the list of channels, and which of them have forecasts that are due."""
@@ -57,9 +63,11 @@ class Intelligence:
 
         def compute() -> Forecast:
             history = self.channels.history(found)
-            own = reading.daily(history, metric, now)
-            pool = reading.others(self.channels, found, now) if metric == "subscribers" else ()
-            return forecasts.ahead(found, metric, own, pool, horizons)
+            known = reading.daily(history, metric, now)
+            if metric == "subscribers":
+                until = min(now, int(history.subscriber_ts.max(initial=0)))
+                return forecasts.dated(forecasts.subscribers(found, known, horizons, self._pool(horizons, until)), now)
+            return forecasts.dated(forecasts.views(found, known, horizons), now)
 
         made = self._answer(Forecast, found, f"forecast:{metric}:{days}:{today}", compute)
         self.given.add(found.id, made, now)
@@ -79,18 +87,24 @@ class Intelligence:
         return Ledger(channel, metric, ledger.accuracy(entries), entries[:limit], pending, unmeasured)
 
     def score_due(self) -> int:
-        """Hold all forecasts that are due to what came; returns how many channels had some."""
+        """Hold all forecasts that are due to what came; returns how many points were settled."""
         now = self.clock.now()
         waiting = self.given.channels_due(now)
-        due = [channel for channel in self.channels.channels() if channel.id in waiting]
-        for channel in due:
-            self._score(channel, now)
-        return len(due)
+        return sum(self._score(channel, now) for channel in self.channels.channels() if channel.id in waiting)
 
-    def _score(self, channel: Channel, now: int) -> None:
+    def _pool(self, horizons: tuple[int, ...], until: int) -> GrowthPool:
+        """What the channels had shown about growth by a moment, learned once for each of its days."""
+        with self._lock:
+            key = (until // DAY, horizons)
+            if key not in self._pools:
+                self._pools[key] = forecasts.learn(reading.pool(self.channels, until), horizons)
+            return self._pools[key]
+
+    def _score(self, channel: Channel, now: int) -> int:
         due = self.given.due(channel.id, now)
-        if due:
-            self.given.score(channel.id, ledger.settled(self.channels.history(channel), due, now), now)
+        settled = ledger.settled(self.channels.history(channel), due, now) if due else {}
+        self.given.score(channel.id, settled, now)
+        return len(settled)
 
     def _answer(self, kind: type[T], channel: Channel, question: str, compute: Callable[[], T]) -> T:
         return self.cache.fetch(kind, f"{SERVICE}:{channel.id}:{question}", channel.data_version, compute)

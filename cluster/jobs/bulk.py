@@ -1,5 +1,7 @@
 """Looks ahead for all channels at once: forecasts of every channel, and predictions for a Parquet file of drafts.
 
+Forecasts that have come due are held to what came first.
+
 `home/reports/ahead/<day>/forecasts-<shard>.parquet`, and with `--drafts FILE` beside them `drafts-<shard>.parquet`;
 `done.json` says that the result is complete. Sharded over the cluster by channel, restartable (see cluster.jobs.parts).
 
@@ -24,18 +26,20 @@ import numpy as np
 from cluster.jobs.parts import Columns, Parts, Rows, Shard, Tables, Task, shards, spread
 from core import telemetry
 from core.codec import from_plain
-from core.errors import AnalyticBotError, InvalidInput, NoData, NotConfigured
-from core.schemas.forecasts import FORECAST_METRICS
+from core.errors import AnalyticBotError, InsufficientData, InvalidInput, NoData, NotConfigured
+from core.schemas.forecasts import FORECAST_METRICS, Forecast, ForecastMetric
 from core.schemas.predictions import ENGAGEMENT, TARGETS, PredictionRequest
 from core.settings import Settings
 from core.store.database import Database, StoredClock
 from serve_apps.predictor.body import DraftBody, PredictionBody
 
 if TYPE_CHECKING:
+    from actors.predictive_intelligence.actor import Intelligence
     from serve_apps.predictor.question import Question
     from training.model import EngagementModel
 
-DAYS = 90
+#: Days ahead: the longest of these that a channel's history allows.
+DAYS = (90, 30, 7)
 #: Part of the fingerprint: parts of another layout are made again.
 _LAYOUT = 1
 _FORECASTS: Columns = {
@@ -83,11 +87,14 @@ def run(settings: Settings, drafts: Path | None = None) -> BulkReport:
 
     InvalidInput for a file that is none, or has columns that no draft has; NoData without channels.
     """
+    from actors.predictive_intelligence.actor import Intelligence
     from core.store.channels import ChannelStore
     from core.store.registry import Registry
 
     log = telemetry.logger("bulk")
     database = Database(settings.database)
+    settled = Intelligence(database, StoredClock(database), settings.tenant).score_due()
+    log.info("earlier forecasts held to what came", points=settled)
     now = StoredClock(database).now()
     day = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
     wanted = _read(drafts)
@@ -154,12 +161,23 @@ def _forecasts(settings: Settings, database: Database, shard: Shard) -> Iterator
         for metric in FORECAST_METRICS:
             row = {**empty, "channel": channel.name, "metric": metric}
             try:
-                found = service.forecast(channel.name, metric, DAYS)
+                found = _longest(service, channel.name, metric)
             except AnalyticBotError as error:
                 yield {**row, "problem": error.message}
                 continue
             for point in found.points:
                 yield {**row, "origin": found.origin, "last": found.last, **asdict(point)}
+
+
+def _longest(service: Intelligence, channel: str, metric: ForecastMetric) -> Forecast:
+    for days in DAYS[:-1]:
+        try:
+            return service.forecast(channel, metric, days)
+        except NoData:
+            raise
+        except InsufficientData:
+            continue
+    return service.forecast(channel, metric, DAYS[-1])
 
 
 def _scored(

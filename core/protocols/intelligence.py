@@ -21,3 +21,7 @@ class IntelligenceService(Service, Protocol):
     def ledger(self, channel: str, metric: ForecastMetric = "subscribers", limit: int = 100) -> Ledger:
         """Forecasts that were given, beside what came."""
         ...
+
+    def score_due(self) -> int:
+        """Hold all forecasts that are due to what came; returns how many points were settled."""
+        ...

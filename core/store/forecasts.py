@@ -76,6 +76,8 @@ class ForecastStore:
 
     def score(self, channel_id: int, actual: Mapping[Place, float | None], now: int) -> None:
         """Write what came beside points (None: nobody measured it); a point that was scored before stays as it is."""
+        if not actual:
+            return
         table = schema.forecast
         with self.database.write() as connection:
             for (metric, origin, horizon), value in actual.items():

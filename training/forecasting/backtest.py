@@ -82,17 +82,17 @@ def backtest(
     """
     learners = learners or {}
     copies = [batch.values, *(_delayed(batch.values, o) for o in origins)]
-    stacked = Batch(np.concatenate(copies), batch.season)
+    stacked = Batch(np.concatenate(copies), batch.season, len(copies))
     k, n = len(origins), batch.n
     names = (*members, *learners)
     found = np.empty((k + 1, len(names), n, horizon))
     for m, member in enumerate(members.values()):
         found[:, m] = member(stacked, horizon).reshape(k + 1, n, horizon)
     for m, learner in enumerate(learners.values(), start=len(members)):
+        found[:, m] = learner.fit(batch.before(max(origins, default=0)), horizon)(stacked, horizon).reshape(
+            k + 1, n, horizon
+        )
         found[0, m] = learner.fit(batch, horizon)(batch, horizon)
-        if k:
-            past = learner.fit(batch.before(max(origins)), horizon)
-            found[1:, m] = past(stacked.rows(np.arange(n, len(stacked.values))), horizon).reshape(k, n, horizon)
     units = stacked.scale.reshape(k + 1, n)
     return Backtest(names, tuple(origins), found[1:], _truth(batch, horizon, origins), units[1:], found[0])
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +16,8 @@ from core.history import Floats
 #: Fewer values than this are no series: there would be nothing to judge a forecast by.
 LEAST = 8
 
+T = TypeVar("T")
+
 _FILL_CYCLES = 4  # a gap is filled from the same phase of at most this many cycles away
 
 
@@ -23,11 +26,15 @@ class Batch:
     """n series with their ends aligned: column -1 is the last value known of each.
 
     values: n x L; NaN before a series begins, and where it has a gap. season: points in its shortest cycle (7: daily
-    values with a weekly pattern; 24: hourly ones; 1: none known). Nothing in here is ever written to.
+    values with a weekly pattern; 24: hourly ones; 1: none known). copies: the rows are so many blocks of the same
+    series, each block cut at a moment of its own; what pools over series does so within a block. Nothing in here is
+    ever written to.
     """
 
     values: Floats
     season: int = 1
+    copies: int = 1
+    _derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, series: Sequence[ArrayLike], season: int = 1) -> Batch:
@@ -74,15 +81,22 @@ class Batch:
 
     def last(self, points: int) -> Batch:
         """The last points only."""
-        return self if points >= self.length else Batch(self.values[:, self.length - points :], self.season)
+        return self if points >= self.length else self.under(self.values[:, self.length - points :])
 
     def rows(self, chosen: NDArray[np.intp] | NDArray[np.bool_]) -> Batch:
         """Some of the series."""
         return Batch(self.values[chosen], self.season)
 
     def under(self, values: Floats) -> Batch:
-        """The same series on another scale (n x L): logarithms, without their season."""
-        return Batch(values, self.season)
+        """The same series in other values (n x any length): logarithms, without their season, fewer points."""
+        return Batch(values, self.season, self.copies)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, kept under `key`: for what several members derive from a batch alike."""
+        if key not in self._derived:
+            self._derived[key] = make()
+        result: T = self._derived[key]
+        return result
 
     @cached_property
     def filled(self) -> Floats:
@@ -125,13 +139,19 @@ def _fill(row: Floats, gaps: NDArray[np.intp], start: int, season: int) -> None:
     """Fill one series in place."""
     known = np.flatnonzero(np.isfinite(row))
     line = np.interp(gaps, known, row[known])
-    if season == 1:
-        row[gaps] = line
-        return
-    observed, length = row.copy(), len(row)
-    for gap, otherwise in zip(gaps, line, strict=True):
-        found = []
-        for step in (-season, season):
-            places = [gap + step * k for k in range(1, _FILL_CYCLES + 1)]
-            found += [observed[p] for p in places if start <= p < length and np.isfinite(observed[p])][:1]
-        row[gap] = sum(found) / len(found) if found else otherwise
+    if season > 1:
+        sides = [_nearest(row, gaps, start, step) for step in (-season, season)]
+        there = np.isfinite(sides)
+        number = there.sum(axis=0)
+        line = np.where(number > 0, np.where(there, sides, 0.0).sum(axis=0) / np.maximum(number, 1), line)
+    row[gaps] = line
+
+
+def _nearest(row: Floats, gaps: NDArray[np.intp], start: int, step: int) -> Floats:
+    """The first value met from each gap in strides of `step`; NaN where none is near."""
+    found = np.full(len(gaps), np.nan)
+    for k in range(1, _FILL_CYCLES + 1):
+        places = gaps + step * k
+        inside = (places >= start) & (places < len(row)) & np.isnan(found)
+        found[inside] = row[places[inside]]
+    return found

@@ -59,6 +59,12 @@ def calibrate(residuals: Floats, unit: Floats, horizon: int | None = None) -> In
     return Intervals(np.minimum.accumulate(below, axis=0), np.maximum.accumulate(above, axis=0))
 
 
+def widened(spread: Intervals, doubt: Floats) -> Intervals:
+    """Intervals that hold an independent normal error as well, of standard deviation `doubt` (n x H)."""
+    more = np.array([float(norm.ppf((1 + level) / 2)) for level in LEVELS])[:, None, None] * doubt
+    return Intervals(-np.hypot(spread.below, more), np.hypot(spread.above, more))
+
+
 def _curve(size: Floats, known: np.ndarray) -> Floats:
     """Mean error by horizon in units of each series' mean error, never falling (H); beyond what is known as a random
     walk's would grow."""

@@ -9,6 +9,8 @@ from core.history import Floats
 #: Pull towards the weights that a set of weights starts from, in origins: as if so many had been seen that favour them.
 GROUP_PRIOR, SERIES_PRIOR = 1.0, 2.0
 _STEPS, _RATE = 150, 2.0
+#: Steps of the horizon that are looked at, about: their errors are much alike.
+_LOOKED_AT = 13
 
 
 def weigh(errors: Floats, group_prior: float = GROUP_PRIOR, series_prior: float = SERIES_PRIOR) -> Floats:
@@ -20,6 +22,7 @@ def weigh(errors: Floats, group_prior: float = GROUP_PRIOR, series_prior: float 
     gradient (Kivinen and Warmuth, 1997). Unlike weights by each member's own error, these know that two members which
     err alike are worth one. Series without any error take the group's weights, a group without any equal ones.
     """
+    errors = errors[..., :: _stride(errors.shape[3])]
     _, m, n, _ = errors.shape
     equal = np.full(m, 1.0 / m)
     known = np.isfinite(errors).all(axis=1)  # K x n x H
@@ -37,6 +40,12 @@ def weigh(errors: Floats, group_prior: float = GROUP_PRIOR, series_prior: float 
     )[0]
     own = clean.transpose(2, 1, 0, 3).reshape(n, m, -1)
     return _descend(own, number, np.tile(group, (n, 1)), series_prior / np.maximum(seen, 1e-3))
+
+
+def _stride(horizon: int) -> int:
+    """Odd and no multiple of 7, so that every phase of a day or week is met."""
+    step = max(horizon // _LOOKED_AT, 1) | 1
+    return step + 2 if step % 7 == 0 else step
 
 
 def _descend(errors: Floats, number: np.ndarray, prior: Floats, pull: Floats) -> Floats:

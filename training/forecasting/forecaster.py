@@ -11,9 +11,10 @@ from core.errors import InsufficientData, InvalidInput
 from core.history import Floats
 from training.forecasting.backtest import Backtest, Learner, backtest, rolling_origins
 from training.forecasting.batch import LEAST, Batch
-from training.forecasting.conformal import calibrate
+from training.forecasting.conformal import calibrate, widened
 from training.forecasting.ensemble import weigh
 from training.forecasting.members import Panel, fast, full
+from training.forecasting.members.holidays import holiday_doubt
 
 #: Further ahead than this nobody is told anything.
 LONGEST = 1_000
@@ -61,7 +62,7 @@ def forecast(
     weights = weigh(errors)
     mean = np.einsum("nm,mnh->nh", weights, tested.ahead)
     residuals = _residuals(tested, errors)
-    spread = calibrate(residuals, _changes(batch))
+    spread = widened(calibrate(residuals, _changes(batch)), holiday_doubt(batch, horizon))
     low, high = mean + spread.below, mean + spread.above
     floor = np.where(np.nanmin(batch.values, axis=1) >= 0, 0.0, -np.inf)[:, None]
     mean, low, high = (np.maximum(one, floor) for one in (mean, low, high))

@@ -8,6 +8,7 @@ from functools import partial
 
 from training.forecasting.backtest import Learner, Member
 from training.forecasting.members.autoregression import autoregression
+from training.forecasting.members.holidays import with_holidays
 from training.forecasting.members.pooled import Pooled
 from training.forecasting.members.seasonal import LONGER, with_seasons
 from training.forecasting.members.simple import cycle_average, drift, last_year, naive, seasonal_naive
@@ -34,6 +35,8 @@ def fast(season: int) -> Panel:
     }
     if season > 1:
         members["levels"] = with_seasons(partial(autoregression, order=order, differences=False), periods)
+    if season == 7:
+        members = {name: with_holidays(member) for name, member in members.items()}
     return Panel(members)
 
 
@@ -60,7 +63,8 @@ def full(season: int, seed: int = 0) -> Panel:
         members["levels"] = with_seasons(levels, periods)
         members["levels_log"] = with_seasons(levels, periods, logs=True)
     if season == 7:
-        members["last_year"] = partial(last_year, smooth=7)
+        members["last_year"] = last_year
+        members = {name: with_holidays(member) for name, member in members.items()}
     return Panel(members, {"pooled": Pooled(WINDOWS.get(season, 2 * season), 30.0 if season < 24 else 1.0)})
 
 

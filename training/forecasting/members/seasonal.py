@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.history import Floats
 from training.forecasting.batch import Batch
@@ -104,12 +105,14 @@ def with_seasons(
     """The member on what is left without the cycles; logs: on the logarithms of series that are positive throughout."""
 
     def forecast(batch: Batch, horizon: int) -> Floats:
-        values = batch.filled
-        positive = np.isnan(values) | (values > 0)
-        logged = positive.all(axis=1) if logs else np.zeros(batch.n, dtype=bool)
-        safe = np.where(logged[:, None], values, 1.0)
-        flat, ahead = deseasonalised(batch.under(np.where(logged[:, None], np.log(safe), values)), horizon, periods)
+        flat, ahead, logged = batch.once((tuple(periods), logs, horizon), lambda: without(batch, horizon))
         points = member(flat, horizon) + ahead
-        return np.where(logged[:, None], np.exp(np.where(logged[:, None], points, 0.0)), points)
+        return np.where(logged, np.exp(np.where(logged, points, 0.0)), points)
+
+    def without(batch: Batch, horizon: int) -> tuple[Batch, Floats, NDArray[np.bool_]]:
+        values = batch.filled
+        logged = np.full((batch.n, 1), logs) & (np.isnan(values) | (values > 0)).all(axis=1, keepdims=True)
+        scaled = np.where(logged, np.log(np.where(logged, values, 1.0)), values)
+        return *deseasonalised(batch.under(scaled), horizon, periods), logged
 
     return forecast

@@ -66,22 +66,25 @@ def nanmedian(values: Floats) -> Floats:
     return result
 
 
-def last_year(batch: Batch, horizon: int, cycles: int = 8, smooth: int = 1) -> Floats:
-    """Daily values: the cycle's average, moved as the series moved from its level at this time a year ago.
+def last_year(batch: Batch, horizon: int, cycles: int = 8, smooth: int = 7) -> Floats:
+    """Daily values: the weekdays' average, moved as the series moved from its average then in the same weeks last year.
 
-    The same weekday 52 weeks (364 days) back; where a year is not known, the average alone.
+    The same weekdays, 364 days back, smoothed over a week; where a year is not known, the average alone.
     """
-    m, year = batch.season, 52 * batch.season
     base = cycle_average(batch, horizon, cycles)
-    k = cycles * m
-    if batch.length < year + k or horizon > year:
+    change = _since(batch, horizon, 364, cycles)
+    if change is None:
         return base
-    values = batch.filled
-    then = Batch(values[:, : batch.length - year], m)
-    ahead = values[:, batch.length - year : batch.length - year + horizon]
-    change = ahead - cycle_average(then, horizon, cycles)
-    if smooth > 1:
-        padded = np.pad(change, ((0, 0), (smooth // 2, smooth // 2)), mode="edge")
-        sums = np.cumsum(np.pad(padded, ((0, 0), (1, 0))), axis=1)
-        change = (sums[:, smooth:] - sums[:, :-smooth])[:, :horizon] / smooth
-    return np.where(np.isfinite(change), base + change, base)
+    half = smooth // 2
+    padded = np.pad(change, ((0, 0), (half, half)), mode="edge")
+    smoothed = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1, axis=1).mean(axis=2)
+    return np.where(np.isfinite(smoothed), base + smoothed, base)
+
+
+def _since(batch: Batch, horizon: int, year: int, cycles: int) -> Floats | None:
+    """How the series moved, from a year ago on, from the weekdays' average up to then; None: no row is that long."""
+    known = batch.length - year
+    if known < cycles * batch.season or horizon > year:
+        return None
+    then = batch.under(batch.filled[:, :known])
+    return batch.filled[:, known : known + horizon] - cycle_average(then, horizon, cycles)

@@ -12,23 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.history import Floats, Ints
-from training.forecasting.drift import Panel, effective
+from training.forecasting.drift import Panel
 
 MEMBERS = ("recent", "usual", "pool")
 #: How much a member counts before anything came due; then times its mean error to the power of -SHARPNESS.
 PRIOR = np.array([1.0, 1.0, 0.5])
 SHARPNESS = 2.0
 #: Forecasts that did not overlap (origins / horizon) which a channel's own ones are to outweigh: those of the others.
-OWN_WEIGHTS, OWN_WIDTH = 10.0, 5.0
+OWN_WEIGHTS, OWN_WIDTH = 10.0, 10.0
 #: ... and a horizon's own quantiles: those of half the horizon.
-OWN_QUANTILES = 20.0
+OWN_QUANTILES = 15.0
 #: Share of the pool's scale in each channel's (of logarithms).
 POOL_SCALE = 0.3
 LEAST_POOL = 4  # channels
-FORGET = 28.0  # days in which an error comes to count half in the quantiles
+FORGET = 14.0  # days in which an error comes to count half in the quantiles
 LEVELS = (0.1, 0.9, 0.025, 0.975)
 #: Quantiles of scores before anything came due: of a Gaussian random walk, whose standard deviation is 1.25 times its
 #: mean absolute change; the outer ones are those of heavier tails (t with 5 degrees of freedom).
+TYPICAL_LIFE = 14.0
 THEORY = np.array([-1.6, 1.6, -3.2, 3.2])
 _TYPICAL = 1.2  # mean absolute score before anything came due
 _CAP = 5.0  # a score counts up to this in a channel's width
@@ -105,10 +106,15 @@ def member_errors(panel: Panel, rates: Floats, scale: Floats, days: int) -> tupl
 
 
 def theory(days: int, known: Ints) -> Floats:
-    """Standard deviation of the change over `days` days in units of a day's, of a random walk with a drift that was
-    estimated from `known` days (Box and Jenkins): h x (1 + h / n), rooted.
+    """Standard deviation of the change over `days` days in units of a day's, where the rate was found from `known` days.
+
+    Of a local linear trend (Harvey 1989) whose best filter is a mean with half-life TYPICAL_LIFE: a = 1 - 2^(-1/life)
+    is the weight of the last change, so the rate found has variance max(a, 1 / known) and itself walks with a^2 / (1 -
+    a) a day: h + h^2 max(a, 1/n) + h^3 a^2 / (3 (1 - a)), rooted.
     """
-    return np.sqrt(days * (1.0 + days / effective(known)))
+    a = 1.0 - 0.5 ** (1.0 / TYPICAL_LIFE)
+    found = np.maximum(a, 1.0 / np.maximum(known, 1))
+    return np.sqrt(days + days**2 * found + days**3 * a**2 / (3 * (1 - a)))
 
 
 def judge(panel: Panel, rates: Floats, scale: Floats, days: int, pool: PoolHorizon, at: NDArray[np.intp]) -> Judged:

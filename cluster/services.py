@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cluster.resources import Plan
-from cluster.shards import ShardedAnomaly
+from cluster.shards import sharded
 from cluster.topology import Topology
 from core.clock import Clock, SystemClock
 from core.protocols import (
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from core.artifacts import ArtifactStore
     from serve_apps.canary import CanaryFactory
 
+P = TypeVar("P")
 GATEWAY, PREDICTOR, ANALYTICS = "gateway", "predictor", "analytics_fusion"
 INTELLIGENCE = "predictive_intelligence"
 
@@ -107,7 +108,9 @@ class Proxies:
         """With the shards that the topology has; finds nothing yet, so it may be made before the actors are."""
         from actors.runtime import remote  # imports Ray, whose environment must be set by then
 
-        shards = tuple(remote(AnomalyService, name) for name in topology.actor_names("anomaly_analysis"))
+        def divided(protocol: type[P], service: str) -> P:
+            return sharded(protocol, [remote(protocol, name) for name in topology.actor_names(service)])
+
         return cls(
             remote(VersioningService, "versioning"),
             remote(DriftService, "drift"),
@@ -115,8 +118,8 @@ class Proxies:
             remote(MonitoringService, "monitoring"),
             remote(LearningService, "learner"),
             remote(OrchestratorService, "orchestrator"),
-            shards[0] if len(shards) == 1 else ShardedAnomaly(shards),
-            remote(AlertsService, "alerts_fusion"),
+            divided(AnomalyService, "anomaly_analysis"),
+            divided(AlertsService, "alerts_fusion"),
         )
 
 
@@ -181,7 +184,7 @@ def _anomaly(wiring: Wiring, name: str, shard: int) -> tuple[type[Any], dict[str
     }
 
 
-def _alerts(wiring: Wiring, _name: str, _shard: int) -> tuple[type[Any], dict[str, Any]]:
+def _alerts(wiring: Wiring, _name: str, shard: int) -> tuple[type[Any], dict[str, Any]]:
     from actors.alerts_fusion.actor import Alerts
 
     return Alerts, {
@@ -191,6 +194,8 @@ def _alerts(wiring: Wiring, _name: str, _shard: int) -> tuple[type[Any], dict[st
         "settings": wiring.settings.alerts,
         "tenant": wiring.settings.tenant,
         "tick_s": wiring.settings.tick_s,
+        "shard": shard,
+        "shards": wiring.topology.services["alerts_fusion"].shards,
     }
 
 

@@ -2,39 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar, cast
 
-from core.protocols import AnomalyService
-from core.schemas.analytics import AnomalyFinding
 from core.schemas.health import Health
 
-T = TypeVar("T")
+P = TypeVar("P")
 _WORST = ("ok", "degraded", "broken")
 
 
+def _worst(answers: Sequence[Health]) -> Health:
+    worst = max(answers, key=lambda health: _WORST.index(health.status))
+    return Health(worst.service, worst.status, worst.did, worst.pid, {"shards": [a.status for a in answers]})
+
+
+def _total(answers: Sequence[Any]) -> Any:
+    """Sum of whole numbers, or of reports that hold nothing else."""
+    if isinstance(answers[0], int):
+        return sum(answers)
+    return type(answers[0])(*(sum(getattr(a, f.name) for a in answers) for f in fields(answers[0])))
+
+
+#: what every shard has to do, and how their answers become one
+_TOGETHER: dict[str, Callable[[Sequence[Any]], Any]] = {
+    "health": _worst,
+    "catch_up": _total,
+    "deliver": _total,
+    "send_reports": _total,
+}
+
+
 @dataclass(frozen=True)
-class ShardedAnomaly:
-    """Asks every shard; a channel belongs to one of them, so answers only need to be put together."""
+class ShardedService:
+    """Asks every shard to do its part of the work; all else any shard knows, because they share the database."""
 
-    shards: tuple[AnomalyService, ...]
+    shards: tuple[Any, ...]
 
-    def catch_up(self) -> int:
-        """Number of new findings of all shards."""
-        return sum(self._each(lambda shard: shard.catch_up()))
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        if method.startswith("_"):
+            raise AttributeError(method)
+        if method not in _TOGETHER:
+            one: Callable[..., Any] = getattr(self.shards[0], method)
+            return one
 
-    def findings(self, channel: str | None = None, since: int | None = None) -> tuple[AnomalyFinding, ...]:
-        """Newest first; findings are shared through the database, so any shard knows all of them."""
-        return self.shards[0].findings(channel, since)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with ThreadPoolExecutor(len(self.shards)) as pool:
+                answers = pool.map(lambda shard: getattr(shard, method)(*args, **kwargs), self.shards)
+                return _TOGETHER[method](list(answers))
 
-    def health(self) -> Health:
-        """The worst of the shards'."""
-        answers = self._each(lambda shard: shard.health())
-        worst = max(answers, key=lambda health: _WORST.index(health.status))
-        return Health(worst.service, worst.status, worst.did, worst.pid, {"shards": [a.status for a in answers]})
+        return call
 
-    def _each(self, ask: Callable[[AnomalyService], T]) -> list[T]:
-        with ThreadPoolExecutor(len(self.shards)) as pool:
-            return list(pool.map(ask, self.shards))
+
+def sharded(protocol: type[P], shards: Sequence[P]) -> P:
+    """The service that some shards are together, typed as their protocol; a single one is it itself."""
+    return shards[0] if len(shards) == 1 else cast(P, ShardedService(tuple(shards)))

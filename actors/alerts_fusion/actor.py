@@ -9,12 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from actors.alerts_fusion import defaults, digest, lifecycle, validation
+from actors.alerts_fusion import defaults, digest, lifecycle, validation, watch
 from actors.alerts_fusion.book import Book
 from actors.alerts_fusion.judge import MOST, Judge
 from actors.alerts_fusion.live import USUAL_DAYS, live
 from actors.alerts_fusion.outbox import Postman
 from actors.alerts_fusion.trial import Trial
+from actors.alerts_fusion.wording import excerpt
 from core import telemetry
 from core.clock import DAY, Clock, SystemClock
 from core.delivery.senders import Senders, shown
@@ -42,6 +43,8 @@ from core.store.channels import ChannelStore
 from core.store.database import Database
 from core.store.deliveries import DeliveryStore
 from core.store.events import Outbox
+from core.store.shards import Shard
+from core.store.watch_lists import WatchListStore
 
 SERVICE = "alerts_fusion"
 MOST_DAYS = 400
@@ -52,7 +55,7 @@ log = telemetry.logger(SERVICE)
 
 
 class Alerts:
-    """Implements `core.protocols.AlertsService`.
+    """Implements `core.protocols.AlertsService`; one shard judges the channels whose id falls to it.
 
     Rule states, alerts, what is told of them and the offset of one batch of events are committed together: killed at
     any moment, the next pass does the same work again with the same result. Two threads: one judges, one delivers, so
@@ -72,6 +75,8 @@ class Alerts:
         seed: int | None = None,
         tick_s: float = 1.0,
         autostart: bool = True,
+        shard: int = 0,
+        shards: int = 1,
     ) -> None:
         self.database, self.clock, self.tenant = database, clock, tenant
         self.settings = settings or AlertSettings()
@@ -81,8 +86,12 @@ class Alerts:
         self.events = Outbox(database, tenant)
         self.store, self.outbox = AlertStore(database, tenant), DeliveryStore(database, tenant)
         self.book = Book(self.store, self.outbox)
-        self.trial = Trial(self.channels, anomaly)
-        self.judge = Judge(database, self.channels, self.book, anomaly, self.settings, clock, self.wall, tenant)
+        self.shard = Shard(shard, shards)
+        self.lists = WatchListStore(database, tenant)
+        self.trial = Trial(self.channels, anomaly, self.lists)
+        self.judge = Judge(
+            database, self.channels, self.book, anomaly, self.settings, clock, self.wall, tenant, self.shard
+        )
         # Jitter must differ between processes, so it is seeded only where somebody asks for it.
         rng = np.random.default_rng(seed)
         self.postman = Postman(self.outbox, self.senders, self.settings, clock, self.wall, rng)
@@ -117,8 +126,10 @@ class Alerts:
 
     def rules(self, channel: str | None = None) -> tuple[AlertRule, ...]:
         """Stored rules by name; of one channel: its own and those for every channel. NotFound."""
-        channel_id = None if channel is None else self.channels.channel(channel).id
-        return tuple(map(_public, self.store.rules(channel_id)))
+        if channel is None:
+            return tuple(map(_public, self.store.rules()))
+        found, lists = self.channels.channel(channel), self.lists.by_name()
+        return tuple(_public(rule) for rule in self.store.rules(found.id) if watch.meant(rule, found, lists))
 
     def rule(self, rule_id: str) -> AlertRule:
         """One rule; NotFound."""
@@ -183,7 +194,7 @@ class Alerts:
         found = tuple(self.trial.past(checked, channel, days, now) for channel in channels)
         rates = [one.per_30_days for one in found if one.per_30_days is not None]
         rate = sum(rates) / len(rates) if rates else None
-        return Backtest(_shown(checked), sum(len(one.alerts) for one in found), rate, found)
+        return Backtest(_shown(checked), sum(len(one.alerts) + one.unlisted for one in found), rate, found)
 
     def live(self, channel: str) -> Live:
         """Fresh posts: how fast they are read, beside what is usual at their age."""
@@ -194,7 +205,7 @@ class Alerts:
             raise NoData(f"no data stored of {channel}", channel=channel)
         seen = live(history, now, newest)
         texts = self.channels.texts(found, [post.post_id for post in seen.posts])
-        posts = tuple(replace(post, excerpt=_excerpt(texts.get(post.post_id))) for post in seen.posts)
+        posts = tuple(replace(post, excerpt=excerpt(texts.get(post.post_id))) for post in seen.posts)
         return replace(seen, posts=posts)
 
     # ------------------------------------------------------------ alerts
@@ -276,7 +287,7 @@ class Alerts:
     def health(self) -> Health:
         """Read the offset, the open alerts and the outbox; look whether both turns still turn."""
         try:
-            offset, last = self.events.offset(SERVICE), self.events.last()
+            offset, last = self.events.offset(self.judge.consumer), self.events.last()
             rules, open_, tally = len(self.store.rules(enabled=True)), self.store.count_open(), self.outbox.tally()
             due = len(self.outbox.due(self.clock.now(), self.wall.now()))
         except AnalyticBotError as error:
@@ -309,8 +320,3 @@ def _limited(limit: int) -> int:
     if not 1 <= limit <= MOST:
         raise InvalidInput(f"limit {limit}: between 1 and {MOST}", field="limit")
     return limit
-
-
-def _excerpt(text: str | None) -> str | None:
-    line = None if text is None else " ".join(text.split())
-    return line if line is None or len(line) <= 120 else line[:119].rstrip() + "…"

@@ -10,14 +10,19 @@ from datetime import date
 import numpy as np
 
 from actors.alerts_fusion import machine, wording
+from actors.alerts_fusion.lifecycle import POST_OPEN_S
 from actors.alerts_fusion.machine import RuleState
 from actors.alerts_fusion.measure import measured, verdict
+from actors.alerts_fusion.posts import Seen
 from actors.alerts_fusion.samples import Samples
 from core.buckets import day_start
 from core.clock import DAY, HOUR
 from core.history import ChannelHistory, Ints
 from core.schemas.alerts import ChannelBacktest, PastAlert, RuleSpec
 from core.schemas.analytics import AnomalyFinding
+
+#: alerts about posts that a backtest spells out in a channel
+MOST_LISTED = 100
 
 
 def by_days(spec: RuleSpec, samples: Samples, channel: str, timezone: str, first: int, last: int) -> ChannelBacktest:
@@ -70,6 +75,23 @@ def of_data_age(spec: RuleSpec, history: ChannelHistory, since: int, until: int)
     days = max(0, -(-(until - begun) // DAY))
     per_30 = len(alerts) * 30 / days if days else None
     return ChannelBacktest(channel, begun, until, days, 0, tuple(alerts), per_30)
+
+
+def of_posts(seen: Sequence[Seen], channel: str, since: int, until: int, judged: int, unknown: int) -> ChannelBacktest:
+    """Posts that a rule would have told, as if each had arrived when it was published; the newest are listed."""
+    days = max(1, (until - since) // DAY)
+    ordered = sorted(seen, key=lambda one: (one.at, one.post_id))
+    alerts = [PastAlert(o.at, o.at + POST_OPEN_S, o.value, o.reference, o.reason) for o in ordered[-MOST_LISTED:]]
+    return ChannelBacktest(
+        channel,
+        since,
+        until,
+        judged,
+        unknown,
+        tuple(alerts),
+        None if judged == 0 else len(ordered) * 30 / days,
+        unlisted=len(ordered) - len(alerts),
+    )
 
 
 def of_findings(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from actors.alerts_fusion import lifecycle, telling
+from actors.alerts_fusion.posts import Seen
 from actors.alerts_fusion.watch import Happened
 from core.schemas.alerts import About, Alert
 from core.schemas.channels import Channel
@@ -29,16 +30,29 @@ class Book:
         counts: Counter[str] = Counter()
         for one in happened:
             known = self.alerts.open_of(connection, one.rule.id, channel.id)
-            if one.step == "raise" and not known:
+            if one.step in ("raise", "hold") and not known:  # hold: somebody ended it while this was being judged
                 self._write(connection, channel, one.rule, _raised(one, channel, now), "raised", now)
                 counts["raised"] += 1
-            elif known and one.step in ("raise", "hold"):
+            elif known and one.step != "resolve":
                 self._write(connection, channel, one.rule, _held(known[0][1], one, now), None, now)
-            elif known and one.step == "resolve":
+            elif known:
                 ended = lifecycle.resolved(known[0][1], one.reason, now)
                 self._write(connection, channel, one.rule, ended, "resolved", now)
                 counts["resolved"] += 1
         return counts
+
+    def publish(self, connection: Connection, rule: StoredRule, seen: Sequence[tuple[Channel, Seen]], now: int) -> int:
+        """Raise an alert for each post that has none of this rule, and tell them together; how many were new."""
+        alerts = [(channel, _of_post(rule, channel, one, now)) for channel, one in seen]
+        fresh = [
+            (alert, channel.timezone)
+            for channel, alert in alerts
+            if self.alerts.add(connection, channel.id, alert, lifecycle.next_at(alert, rule.spec))
+        ]
+        if fresh:
+            told = telling.of_posts(fresh, rule.spec, now)
+            telling.write(self.deliveries, connection, told, fresh[0][1])
+        return len(fresh)
 
     def change(
         self, connection: Connection, channel: Channel, rule: StoredRule, alert: Alert, about: About | None, now: int
@@ -76,6 +90,32 @@ def _raised(one: Happened, channel: Channel, now: int) -> Alert:
         n=one.found.n,
         findings=one.findings,
         updated_at=now,
+    )
+
+
+def _of_post(rule: StoredRule, channel: Channel, seen: Seen, now: int) -> Alert:
+    spec = rule.spec
+    return Alert(
+        id=derived_id("alert", rule.id, channel.id, seen.key),
+        rule_id=rule.id,
+        rule=spec.name,
+        channel=channel.name,
+        metric="post" if spec.overperforms is None else "overperformance",
+        kind=spec.kind,
+        severity=spec.severity,
+        state="firing",
+        onset=seen.published_at,
+        until=seen.at,
+        raised_at=now,
+        reason=seen.reason,
+        unit="" if spec.overperforms is None else "ratio",
+        value=seen.value,
+        reference=seen.reference,
+        n=seen.n,
+        updated_at=now,
+        post_id=seen.post_id,
+        link=seen.link,
+        ends_at=now + lifecycle.POST_OPEN_S,
     )
 
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from actors.alerts_fusion import digest, lifecycle, telling, watch
 from actors.alerts_fusion.book import Book
 from actors.alerts_fusion.machine import RuleState, end
+from actors.alerts_fusion.posts import Seen
 from actors.alerts_fusion.samples import DATA_AGE
 from core import telemetry
 from core.clock import DAY, Clock
 from core.codec import from_json, to_json
 from core.errors import ServiceUnavailable
 from core.protocols import AnomalyService
-from core.schemas.alerts import AlertReport, Notice
+from core.schemas.alerts import ON_POSTS, AlertReport, Notice
 from core.schemas.analytics import AnomalyFinding
 from core.schemas.channels import Channel, Event
 from core.settings import AlertSettings
@@ -25,11 +26,23 @@ from core.store.database import Database
 from core.store.events import Outbox
 from core.store.ids import derived_id
 from core.store.series import SeriesStates
+from core.store.shards import Shard, take_over
+from core.store.watch_lists import WatchListStore
 
 CONSUMER = "alerts_fusion"
 #: alerts that a digest may have
 MOST = 1000
 _EVENTS_AT_ONCE = 500
+
+
+@dataclass(slots=True)
+class _Found:
+    """What is to be written of a channel."""
+
+    channel: Channel
+    happened: list[watch.Happened]
+    fresh: dict[str, str]  # rule to its new state
+    seen: dict[str, list[Seen]] = field(default_factory=dict)  # rule to posts
 
 
 @dataclass
@@ -47,30 +60,37 @@ class Judge:
     clock: Clock
     wall: Clock
     tenant: str = "default"
+    shard: Shard = Shard()  # noqa: RUF009 - a value
     trouble: dict[str, str] = field(default_factory=dict)  # what does not answer, and what it said
     _swept_at: float = -float("inf")
     _digested: int | None = None
+    _took_over: bool = False
 
     def __post_init__(self) -> None:
+        self.consumer = self.shard.consumer(CONSUMER)
         self.events = Outbox(self.database, self.tenant)
         self.states = SeriesStates(self.database)
         self.store, self.outbox = self.book.alerts, self.book.deliveries
 
     def turn(self) -> AlertReport:
         """Everything that is there to be judged."""
+        if not self._took_over:
+            take_over(self.events, CONSUMER, self.shard)
+            self._took_over = True
         counts: Counter[str] = Counter()
         more = True
         while more:
-            events = self.events.after(self.events.offset(CONSUMER), _EVENTS_AT_ONCE)
+            events = self.events.after(self.events.offset(self.consumer), _EVENTS_AT_ONCE)
             more = len(events) == _EVENTS_AT_ONCE
             if events:
-                counts += self._judge({e.channel_id for e in events}, events)
+                counts += self._judge({e.channel_id for e in events if self.shard.has(e.channel_id)}, events)
         if self.wall.monotonic() - self._swept_at >= self.settings.sweep_s:
             # Findings come after the events that led to them, and stale data comes with none.
             counts += self._judge(None, ())
             self._swept_at = self.wall.monotonic()
         counts["escalated"] += self._time_passes()
-        self._daily_digest()
+        if self.shard.index == 0:
+            self._daily_digest()  # of all channels
         return AlertReport(counts["events"], counts["raised"], counts["resolved"], counts["escalated"])
 
     def close(self, rule_id: str, why: str, *, removed: bool) -> StoredRule:
@@ -82,35 +102,60 @@ class Judge:
             for channel_id, alert in self.store.open_of(connection, rule_id):
                 channel, series = self.channels.by_id(channel_id), _series(rule_id, channel_id)
                 self.book.change(connection, channel, rule, lifecycle.resolved(alert, why, now), "resolved", now)
+                if rule.spec.kind in ON_POSTS:
+                    continue
                 state = _state(self.states.load(CONSUMER, series))
                 end(state, rule.spec, now)
                 self.states.save(connection, CONSUMER, series, to_json(state), now)
         return rule
 
     def _judge(self, touched: set[int] | None, events: Sequence[Event]) -> Counter[str]:
-        """Judge some channels (None: all), and commit it with the events that it rests on."""
-        now, rules = self.clock.now(), self.store.rules(enabled=True)
-        known = {c.id: c for c in self.channels.channels()} if rules else {}
+        """Judge some channels (None: all of the shard), and commit it with the events that it rests on."""
+        while True:
+            now, rules = self.clock.now(), self.store.rules(enabled=True)
+            done = self._found(rules, touched, events, now)
+            if not done and not events:
+                return Counter()
+            counts = self._commit(rules, done, events, now)
+            if counts is not None:
+                return counts
+
+    def _found(
+        self, rules: Sequence[StoredRule], touched: set[int] | None, events: Sequence[Event], now: int
+    ) -> list[_Found]:
+        """What is to be written of the channels of which anything is."""
+        known = {c.id: c for c in self.channels.channels() if self.shard.has(c.id)} if rules else {}
+        lists = self._lists(rules)
         findings = self._findings(rules, now)
-        done: list[tuple[Channel, list[watch.Happened], dict[str, RuleState], dict[str, str | None]]] = []
+        found = []
         for channel_id in sorted(known if touched is None else touched & known.keys()):
-            own = [rule for rule in rules if rule.channel_id in (None, channel_id)]
-            done.append((known[channel_id], *self._channel(known[channel_id], own, findings, events, now)))
+            channel = known[channel_id]
+            own = [rule for rule in rules if watch.meant(rule, channel, lists)]
+            of_posts = [rule for rule in own if rule.spec.kind in ON_POSTS]
+            one = self._channel(channel, [rule for rule in own if rule not in of_posts], findings, events, now)
+            if of_posts and events:
+                one.seen.update(watch.judge_posts(self.channels, channel, of_posts, events, now))
+            if one.happened or one.fresh or one.seen:
+                found.append(one)
+        return found
+
+    def _commit(
+        self, rules: Sequence[StoredRule], done: Sequence[_Found], events: Sequence[Event], now: int
+    ) -> Counter[str] | None:
+        """Write it all together; None when a rule was switched, added or removed meanwhile: judge again."""
         counts: Counter[str] = Counter(events=len(events))
-        changed = [
-            (channel, happened, fresh)
-            for channel, happened, states, stored in done
-            if (fresh := {k: v for k, s in states.items() if (v := to_json(s)) != stored[k]}) or happened
-        ]
-        if not changed and not events:
-            return counts
         with self.database.write() as connection:
-            for channel, happened, fresh in changed:
-                counts += self.book.enter(connection, channel, happened, now)
-                for rule_id, state in fresh.items():
-                    self.states.save(connection, CONSUMER, _series(rule_id, channel.id), state, now)
+            if done and self.store.watching(connection) != {rule.id for rule in rules}:
+                return None
+            for one in done:
+                counts += self.book.enter(connection, one.channel, one.happened, now)
+                for rule_id, state in one.fresh.items():
+                    self.states.save(connection, CONSUMER, _series(rule_id, one.channel.id), state, now)
+            for rule in rules:
+                seen = [(one.channel, each) for one in done for each in one.seen.get(rule.id, ())]
+                counts["raised"] += self.book.publish(connection, rule, seen, now) if seen else 0
             if events:
-                self.events.advance(connection, CONSUMER, events[-1].seq)
+                self.events.advance(connection, self.consumer, events[-1].seq)
         return counts
 
     def _channel(
@@ -120,8 +165,8 @@ class Judge:
         findings: Sequence[AnomalyFinding] | None,
         events: Iterable[Event],
         now: int,
-    ) -> tuple[list[watch.Happened], dict[str, RuleState], dict[str, str | None]]:
-        """What happened in a channel; its rules' states after it, and as they are stored."""
+    ) -> _Found:
+        """What rules with a state find in a channel."""
         names = {rule.id: _series(rule.id, channel.id) for rule in rules}
         some = self.states.some(CONSUMER, list(names.values()))
         stored = {rule_id: some.get(name) for rule_id, name in names.items()}
@@ -139,7 +184,18 @@ class Judge:
                 newest = [t for t in (state.last_data, *arrived) if t is not None and t <= now]
                 state.last_data = max(newest) if newest else self.channels.newest(channel, now)
                 happened += watch.judge_age(channel, rule, state, now)
-        return happened, states, stored
+        fresh = {rule_id: text for rule_id, state in states.items() if (text := to_json(state)) != stored[rule_id]}
+        return _Found(channel, happened, fresh)
+
+    def _lists(self, rules: Sequence[StoredRule]) -> dict[str, tuple[str, ...]]:
+        """Channels of the watch lists, where some rule names one; one that is gone is trouble, and has none."""
+        named = {rule.spec.watch_list for rule in rules if rule.spec.watch_list is not None}
+        known = WatchListStore(self.database, self.tenant).by_name() if named else {}
+        gone = sorted(named - known.keys())
+        self.trouble.pop("watch lists", None)
+        if gone:
+            self.trouble["watch lists"] = f"rules name lists that are not there: {', '.join(gone)}"
+        return known
 
     def _told(self, rule: StoredRule, channel: Channel, state: RuleState) -> tuple[str, ...]:
         if not state.firing:
@@ -164,7 +220,7 @@ class Judge:
     def _time_passes(self) -> int:
         """Ends of snoozes and escalations that are due; how many were escalated."""
         now, escalated = self.clock.now(), 0
-        for alert_id in self.store.due(now):
+        for alert_id in self.store.due(now, self.shard):
             with self.database.write() as connection:
                 channel_id, alert = self.store.alert(alert_id, connection)
                 rule = self.store.rule(alert.rule_id, connection)

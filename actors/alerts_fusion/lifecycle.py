@@ -9,6 +9,8 @@ from core.errors import InvalidInput, Refused
 from core.schemas.alerts import SEVERITIES, About, Alert, RuleSpec
 
 LONGEST_SNOOZE_S = 90 * DAY
+#: an alert about a post is open for so long, and for as long again after a reminder
+POST_OPEN_S = DAY
 
 
 def acknowledged(alert: Alert, by: str, now: int) -> Alert:
@@ -35,19 +37,24 @@ def resolved(alert: Alert, why: str, now: int) -> Alert:
 
 
 def passed(alert: Alert, spec: RuleSpec, now: int) -> tuple[Alert, About | None]:
-    """What time alone does by now: the end of a snooze, or else an escalation; one thing a call."""
+    """What time alone does by now: the end of a snooze, an escalation, or the end of a post's alert; one a call."""
     if alert.state == "snoozed" and alert.snoozed_until is not None and alert.snoozed_until <= now:
-        return replace(alert, state="firing", snoozed_until=None, updated_at=now), "reminded"
+        ends_at = None if alert.ends_at is None else now + POST_OPEN_S
+        return replace(alert, state="firing", snoozed_until=None, ends_at=ends_at, updated_at=now), "reminded"
     due = _escalation(alert, spec)
     if due is not None and due <= now:
         step = SEVERITIES[min(SEVERITIES.index(alert.severity) + 1, len(SEVERITIES) - 1)]
         return replace(alert, severity=step, escalated_at=now, updated_at=now), "escalated"
+    if alert.state in ("firing", "acknowledged") and alert.ends_at is not None and alert.ends_at <= now:
+        return resolved(alert, "the post is a day old news", now), "resolved"
     return alert, None
 
 
 def next_at(alert: Alert, spec: RuleSpec) -> int | None:
     """When `passed` will have something to do."""
-    return alert.snoozed_until if alert.state == "snoozed" else _escalation(alert, spec)
+    if alert.state in ("snoozed", "resolved"):
+        return alert.snoozed_until if alert.state == "snoozed" else None
+    return min((at for at in (_escalation(alert, spec), alert.ends_at) if at is not None), default=None)
 
 
 def _escalation(alert: Alert, spec: RuleSpec) -> int | None:

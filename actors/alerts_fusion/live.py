@@ -69,7 +69,7 @@ def _post(history: ChannelHistory, counted: np.ndarray[tuple[int], np.dtype[np.b
     at, seen = int(times[-1]), float(views[-1])
     before, earlier = (int(times[-2]), float(views[-2])) if len(times) > 1 else (born, 0.0)
     hours = (at - before) / HOUR
-    usual, n = _usual(history, counted, i, at - born)
+    usual_, n = usual(history, counted, i, at - born)
     return LivePost(
         post_id=int(history.post_ids[i]),
         published_at=born,
@@ -78,19 +78,22 @@ def _post(history: ChannelHistory, counted: np.ndarray[tuple[int], np.dtype[np.b
         readings=len(times),
         views_per_h=(seen - earlier) / hours,
         over_h=hours,
-        overperformance=None if usual is None else seen / usual,
-        usual=usual,
+        overperformance=None if usual_ is None else seen / usual_,
+        usual=usual_,
         usual_n=n,
         read_at=at,
         reading_age_s=now - at,
-        missing=None if usual is not None else f"the usual at this age rests on {n} posts, {LEAST_USUAL} are needed",
+        missing=None if usual_ is not None else f"the usual at this age rests on {n} posts, {LEAST_USUAL} are needed",
     )
 
 
-def _usual(
+def usual(
     history: ChannelHistory, counted: np.ndarray[tuple[int], np.dtype[np.bool_]], i: int, age_s: int
 ) -> tuple[float | None, int]:
-    """The median at an age of the posts that were that old when this one was published."""
+    """The median at an age of the posts that were that old when this one was published, and their number.
+
+    None with fewer than 5 of them. counted: which posts stand for themselves (albums once).
+    """
     born = history.published_at
     then = int(born[i])
     values = views_at(history, age_s).values

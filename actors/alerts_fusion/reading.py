@@ -10,14 +10,14 @@ from actors.alerts_fusion.measure import days_read
 from actors.alerts_fusion.samples import DATA_AGE, ENGAGED_S, ENGAGEMENT, Samples, Source, needed_before_s, samples
 from core.buckets import day_start
 from core.history import ChannelHistory
-from core.schemas.alerts import RuleSpec
+from core.schemas.alerts import ON_POSTS, RuleSpec
 from core.schemas.channels import Channel
 from core.store.channels import ChannelStore
 
 
 def by_days(spec: RuleSpec) -> bool:
     """Whether a rule is judged once a day, on days that are over."""
-    return spec.kind != "anomaly" and spec.metric != DATA_AGE
+    return spec.kind not in ("anomaly", *ON_POSTS) and spec.metric != DATA_AGE
 
 
 @dataclass

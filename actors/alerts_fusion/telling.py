@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from actors.alerts_fusion import quiet, wording
-from core.schemas.alerts import About, Alert, Notice, RuleSpec, Target
+from core.schemas.alerts import ON_POSTS, About, Alert, Notice, RuleSpec, Target
 from core.store.deliveries import DeliveryStore
 from core.store.ids import derived_id
+
+#: posts that a rule tells one by one when they come at once; more are one digest
+MOST_SINGLY = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,9 @@ class Told:
 
 
 def notices(about: About, alert: Alert, spec: RuleSpec, now: int, timezone: str) -> tuple[Told, ...]:
-    """What has to be told; nothing of a snoozed alert, nor of an end where the rule does not want it."""
-    if alert.snoozed_until is not None or (about == "resolved" and not spec.tell_resolved):
+    """What has to be told; nothing of a snoozed alert, nor of an end that the rule does not want told or a post has."""
+    silent = not spec.tell_resolved or spec.kind in ON_POSTS
+    if alert.snoozed_until is not None or (about == "resolved" and silent):
         return ()
     held_until = quiet.ends(spec.quiet, alert.severity, now)
     text = wording.told(about, alert, timezone)
@@ -38,6 +42,24 @@ def notices(about: About, alert: Alert, spec: RuleSpec, now: int, timezone: str)
         )
         for target in _targets(about, alert, spec)
     )
+
+
+def of_posts(raised: Sequence[tuple[Alert, str]], spec: RuleSpec, now: int) -> tuple[Told, ...]:
+    """What one rule raised about posts at one time: one by one where they are few, else as one digest a target.
+
+    raised: alerts with the zones of their channels.
+    """
+    told = [one for alert, timezone in raised for one in notices("raised", alert, spec, now, timezone)]
+    if len(raised) <= MOST_SINGLY or any(one.digest for one in told):
+        return tuple(told)
+    grouped = []
+    for target in dict.fromkeys(one.target for one in told):
+        mine = [one for one in told if one.target == target]
+        identity = derived_id("posts", target.kind, target.address, *(one.notice.id for one in mine))
+        text = wording.digested(tuple(one.notice for one in mine), now, raised[0][1])
+        listed = tuple(one.notice for one in mine[: wording.MOST_LISTED])
+        grouped.append(Told(target, Notice(identity, "digest", now, text, notices=listed), mine[0].not_before))
+    return tuple(grouped)
 
 
 def delivery_id(about: About, alert: Alert, now: int, target: Target) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from actors.alerts_fusion import quiet
+from actors.alerts_fusion.keywords import keywords
+from actors.alerts_fusion.lifecycle import POST_OPEN_S
 from actors.alerts_fusion.measure import clear_level, days_needed
 from actors.alerts_fusion.samples import DATA_AGE, Samples
 from core import metrics
 from core.clock import DAY
 from core.errors import InsufficientData, InvalidInput, NotFound
 from core.metrics import Metric
-from core.schemas.alerts import RuleSpec, Target
+from core.schemas.alerts import ON_POSTS, RuleSpec, Target
 
 LONGEST_WINDOW = 90
 WEEK = 7
@@ -21,6 +23,13 @@ MOST_TARGETS = 10
 MOST_NOISE = 20.0
 #: of either sign, so a share of one is not a rise or fall
 SIGNED = ("net_growth", "growth_rate")
+MOST_CHANNELS = 100
+MOST_TIMES = 1000.0
+#: fields that only some kinds of rules have a use for, and what they are when nobody gave them
+_OF_WINDOWS = ("threshold", "clear", "noise", "window_days")
+_OF_METRICS = ("metric", "channel", "reference", "direction", "least_severity", "cool_down_s")
+_OF_POSTS = ("channels", "watch_list", "overperforms", "words", "match", "exclude")
+_UNSET = {field.name: field.default for field in fields(RuleSpec)}
 _COUNTED = ("views", "subscribers")  # beginnings of units that only whole things have
 
 
@@ -31,7 +40,9 @@ def checked(spec: RuleSpec, check_target: Callable[[Target], None]) -> RuleSpec:
     """
     if not spec.name.strip() or len(spec.name) > 200 or not spec.name.isprintable():
         raise InvalidInput("a rule has a name of 1 to 200 characters on one line", field="name")
-    if spec.kind == "anomaly":
+    if spec.kind in ON_POSTS:
+        _on_posts(spec)
+    elif spec.kind == "anomaly":
         spec = _anomaly(spec)
     else:
         spec = replace(spec, metric=_metric(spec).name)
@@ -40,6 +51,8 @@ def checked(spec: RuleSpec, check_target: Callable[[Target], None]) -> RuleSpec:
         raise InvalidInput(f"a cool-down of {spec.cool_down_s} s: between 0 and 90 days", field="cool_down_s")
     if spec.quiet is not None:
         quiet.check(spec.quiet)
+    if spec.kind not in ON_POSTS:
+        _empty(spec, f"is for rules on posts: {' and '.join(ON_POSTS)}", _OF_POSTS)
     _told(spec, check_target)
     return spec
 
@@ -57,15 +70,34 @@ def enough(spec: RuleSpec, samples: Samples, channel: str) -> None:
 
 
 def _anomaly(spec: RuleSpec) -> RuleSpec:
-    for field, given, empty in (
-        ("threshold", spec.threshold, None),
-        ("clear", spec.clear, None),
-        ("noise", spec.noise, 0.0),
-        ("window_days", spec.window_days, 1),
-    ):
-        if given != empty:
-            raise InvalidInput(f"a rule on anomalies has no {field}: findings have bounds of their own", field=field)
+    _empty(spec, "is not for rules on anomalies: findings have bounds of their own", _OF_WINDOWS)
     return spec if spec.metric is None else replace(spec, metric=_metric(spec).name)
+
+
+def _on_posts(spec: RuleSpec) -> None:
+    """A post is there or not: no window, no level, no rest."""
+    _empty(spec, "is not for rules on posts, which name channels or a watch_list", _OF_WINDOWS, _OF_METRICS)
+    if (spec.watch_list is None) == (not spec.channels):
+        raise InvalidInput("name the channels whose posts are meant, or one watch list", field="channels")
+    if len(spec.channels) > MOST_CHANNELS or len(set(spec.channels)) < len(spec.channels):
+        raise InvalidInput(f"1 to {MOST_CHANNELS} channels, each once", field="channels")
+    if spec.kind == "keyword":
+        _empty(spec, "is not for rules on keywords", ("overperforms",))
+        keywords(spec.words, spec.exclude, spec.match)
+        return
+    _empty(spec, "is for rules on keywords", ("words", "match", "exclude"))
+    if spec.overperforms is not None and not 1 < spec.overperforms <= MOST_TIMES:
+        raise InvalidInput(
+            f"overperforms {spec.overperforms:g}: so many times the usual views, above 1 and at most {MOST_TIMES:g}",
+            field="overperforms",
+        )
+
+
+def _empty(spec: RuleSpec, why: str, *groups: tuple[str, ...]) -> None:
+    """InvalidInput for a field that a kind of rule has no use for."""
+    for field in (name for group in groups for name in group):
+        if getattr(spec, field) != _UNSET[field]:
+            raise InvalidInput(f"{field} {why}", field=field)
 
 
 def _metric(spec: RuleSpec) -> Metric:
@@ -173,5 +205,7 @@ def _told(spec: RuleSpec, check_target: Callable[[Target], None]) -> None:
         raise InvalidInput("a target is named twice", field="targets")
     if spec.escalation is not None and not 60 <= spec.escalation.after_s <= 30 * DAY:
         raise InvalidInput("escalation after 60 s to 30 days", field="escalation.after_s")
+    if spec.kind in ON_POSTS and spec.escalation is not None and spec.escalation.after_s >= POST_OPEN_S:
+        raise InvalidInput("an alert about a post ends after a day: escalate before", field="escalation.after_s")
     for target in {*spec.targets, *beyond}:
         check_target(target)

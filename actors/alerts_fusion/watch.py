@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from actors.alerts_fusion import machine, wording
+from actors.alerts_fusion import machine, posts, wording
 from actors.alerts_fusion.machine import RuleState
 from actors.alerts_fusion.measure import Measured, measured, verdict
 from actors.alerts_fusion.reading import Reading, by_days, read
@@ -15,9 +15,9 @@ from core import metrics
 from core.buckets import day_start, local_date
 from core.clock import DAY, HOUR
 from core.errors import NoData
-from core.schemas.alerts import SEVERITIES, RuleSpec
+from core.schemas.alerts import ON_POSTS, SEVERITIES, RuleSpec
 from core.schemas.analytics import AnomalyFinding
-from core.schemas.channels import Channel
+from core.schemas.channels import Channel, Event
 from core.settled import last_settled
 from core.store.alert_rules import StoredRule
 from core.store.channels import ChannelStore
@@ -42,6 +42,13 @@ class Happened:
     metric: str
     found: Measured
     findings: tuple[str, ...] = ()
+
+
+def meant(rule: StoredRule, channel: Channel, lists: dict[str, tuple[str, ...]]) -> bool:
+    """Whether a rule is for a channel. lists: channels of the watch lists, by name."""
+    if rule.spec.kind in ON_POSTS:
+        return posts.looks_at(rule.spec, channel.name, lists)
+    return rule.channel_id in (None, channel.id)
 
 
 def day_due(channel: Channel, states: Mapping[str, RuleState], rules: Sequence[StoredRule], now: int) -> bool:
@@ -182,3 +189,35 @@ def _found(
 
 def _rank(severity: str) -> int:
     return next((i for i, name in enumerate(SEVERITIES) if name == severity), -1)
+
+
+def judge_posts(
+    channels: ChannelStore, channel: Channel, rules: Sequence[StoredRule], events: Sequence[Event], now: int
+) -> dict[str, list[posts.Seen]]:
+    """Posts that arrived, or were read again, and that rules on posts are for; rule to posts.
+
+    Only posts that arrived while they were fresh count, so that imported history is told by nobody; and of an absence
+    only the last days. A rule hears of what arrives after it was made.
+    """
+    mine = [e for e in events if e.channel_id == channel.id and e.at > now - CATCH_UP_DAYS * DAY]
+    arrived = {i for e in mine for i in e.data.posts}
+    told_of = [(i, e.at) for e in mine for i in (*e.data.posts, *e.data.read)]
+    last, first = dict(told_of), dict(reversed(told_of))
+    stored = channels.published(channel, sorted(last), until=now + 1)
+    fresh = [post for post in stored if post.published_at > first[post.post_id] - posts.FRESH_S]
+    found: dict[str, list[posts.Seen]] = {}
+    history = None
+    for rule in rules:
+        if rule.spec.overperforms is None:
+            meant = [p for p in fresh if p.post_id in arrived and first[p.post_id] > rule.created_at]
+        else:
+            meant = [p for p in fresh if last[p.post_id] > rule.created_at]
+        if meant and rule.spec.overperforms is not None:
+            history = history or channels.history(channel, published_from=now - posts.HISTORY_S, as_of=now)
+            texts = {post.post_id: post.draft.text for post in meant if post.draft.text is not None}
+            over, _, _ = posts.overperforming(rule.spec, history, texts, {post.post_id for post in meant})
+            # What was so before there was a rule is old news.
+            found[rule.id] = [one for one in over if one.at > rule.created_at]
+        elif meant:
+            found[rule.id] = posts.published(rule.spec, channel, meant)
+    return {rule_id: seen for rule_id, seen in found.items() if seen}

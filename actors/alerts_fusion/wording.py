@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from actors.alerts_fusion.measure import Measured
 from core.buckets import shown
 from core.schemas.alerts import Alert, Notice, RuleSpec
 from core.schemas.analytics import AnomalyFinding
+from core.schemas.channels import Channel
 
+#: notices that a digest spells out
+MOST_LISTED = 50
+_EXCERPT, _BEFORE = 120, 40  # characters of an excerpt, and of what it shows before the place
 _VERBS = {"raised": "", "escalated": "not acknowledged: ", "reminded": "still: ", "resolved": "over: "}
 _REFERENCES = {
     "same_window_4_weeks": "the median of the same days in the 4 weeks before",
@@ -46,6 +52,28 @@ def finding_reason(findings: tuple[AnomalyFinding, ...], timezone: str) -> str:
     return "; ".join(lines)
 
 
+def post_reason(channel: Channel, published_at: int, hits: Sequence[str], text: str | None, at: int = 0) -> str:
+    """What a post is, and the part of its text around a place."""
+    said = f" wrote {', '.join(hits)}" if hits else " published"
+    part = excerpt(text, at)
+    return f"{channel.name}{said} at {shown(published_at, channel.timezone)}" + ("" if part is None else f": “{part}”")
+
+
+def overperformance(times: float, views: float, usual: float, age_h: float, n: int) -> str:
+    """How much more a post was read than usual."""
+    return f"{views:,.0f} views after {age_h:.1f} h, {times:.2f} times the usual {usual:,.0f} (n {n})"
+
+
+def excerpt(text: str | None, at: int = 0) -> str | None:
+    """One line of at most 120 characters of a text, around a place in it."""
+    if text is None or not text.strip():
+        return None
+    begin = at - _BEFORE if at > _EXCERPT - _BEFORE else 0
+    line = " ".join(text[begin:].split())
+    cut = line if len(line) <= _EXCERPT else line[: _EXCERPT - 1].rstrip() + "…"
+    return f"…{cut}" if begin else cut
+
+
 def subject(notice: Notice) -> str:
     """A heading, one line."""
     if notice.alert is None:
@@ -63,8 +91,11 @@ def told(about: str, alert: Alert, timezone: str) -> str:
 
 
 def digested(notices: tuple[Notice, ...], until: int, timezone: str) -> str:
-    """The text of several notices together."""
-    return "\n\n".join((f"{len(notices)} notices by {shown(until, timezone)}", *(notice.text for notice in notices)))
+    """The text of several notices together; of very many the first ones."""
+    listed = [notice.text for notice in notices[:MOST_LISTED]]
+    if len(notices) > MOST_LISTED:
+        listed.append(f"and {len(notices) - MOST_LISTED} more")
+    return "\n\n".join((f"{len(notices)} notices by {shown(until, timezone)}", *listed))
 
 
 def figure(value: float, unit: str) -> str:

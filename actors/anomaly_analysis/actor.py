@@ -34,6 +34,7 @@ from core.store.database import Database
 from core.store.events import Outbox
 from core.store.findings import AnomalyStore, finding_id
 from core.store.series import SeriesStates
+from core.store.shards import Shard, take_over
 
 SERVICE = "anomaly_analysis"
 COMPARED_DAYS = 28  # ordinary days before an episode that its causes are measured against
@@ -71,16 +72,14 @@ class AnomalyAnalysis:
     def __init__(
         self, database: Database, clock: Clock, tenant: str = "default", shard: int = 0, shards: int = 1
     ) -> None:
-        if not 0 <= shard < shards:
-            raise ValueError(f"shard {shard} of {shards}: shards are counted from 0")
         self.database, self.clock, self.tenant = database, clock, tenant
-        self.shard, self.shards = shard, shards
-        self.consumer = SERVICE if shards == 1 else f"{SERVICE}:{shard}/{shards}"
+        self.shard = Shard(shard, shards)
+        self.consumer = self.shard.consumer(SERVICE)
         self.channels = ChannelStore(database, tenant)
         self.outbox = Outbox(database, tenant)
         self.states = SeriesStates(database)
         self.store = AnomalyStore(database, tenant)
-        self._lock = threading.Lock()
+        self._lock, self._took_over = threading.Lock(), False
 
     def health(self) -> Health:
         """Read the offset and the newest event: how far behind is this shard?"""
@@ -97,6 +96,9 @@ class AnomalyAnalysis:
     def catch_up(self) -> int:
         """Judge the days that newly arrived data completes; returns the number of new findings."""
         with self._lock:
+            if not self._took_over:
+                take_over(self.outbox, SERVICE, self.shard)
+                self._took_over = True
             found, more = 0, True
             while more:
                 new, more = self._batch()
@@ -109,7 +111,7 @@ class AnomalyAnalysis:
         if not events:
             return 0, False
         now = self.clock.now()
-        touched = {event.channel_id for event in events if event.channel_id % self.shards == self.shard}
+        touched = {event.channel_id for event in events if self.shard.has(event.channel_id)}
         known = {c.id: c for c in self.channels.channels()} if touched else {}
         states = self.states.some(SERVICE, [str(i) for i in sorted(touched)])
         judged = [self._judge(known[i], states.get(str(i)), now) for i in sorted(touched) if i in known]

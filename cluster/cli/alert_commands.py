@@ -144,7 +144,9 @@ def list_rules(
 @rules.command("add")
 def add(
     name: Annotated[str | None, typer.Argument(help="how it is called")] = None,
-    kind: Annotated[str, typer.Option(help="threshold, change, baseline or anomaly")] = "threshold",
+    kind: Annotated[
+        str, typer.Option(help="threshold, change, baseline, anomaly, competitor_post or keyword")
+    ] = "threshold",
     metric: Annotated[str | None, typer.Option(help="see docs/metrics.md")] = None,
     below: Annotated[float | None, typer.Option(help="alert below this")] = None,
     above: Annotated[float | None, typer.Option(help="alert above this")] = None,
@@ -155,6 +157,12 @@ def add(
     channel: Annotated[str | None, typer.Option(help="every channel unless given")] = None,
     to: Annotated[list[str] | None, typer.Option(help="log, webhook:URL, telegram:CHAT or email:ADDRESS")] = None,
     quiet: Annotated[str | None, typer.Option(help="like '22:00-08:00 Europe/Moscow'")] = None,
+    posts_of: Annotated[list[str] | None, typer.Option(help="a channel whose posts are meant; may be repeated")] = None,
+    watch_list: Annotated[str | None, typer.Option(help="the channels of a watch list instead")] = None,
+    overperforms: Annotated[float | None, typer.Option(help="only posts with so many times the usual views")] = None,
+    word: Annotated[list[str] | None, typer.Option(help="a word or phrase, * for any ending; may be repeated")] = None,
+    all_words: Annotated[bool, typer.Option("--all-words", help="every --word must be there")] = False,
+    exclude: Annotated[list[str] | None, typer.Option(help="not with this word; may be repeated")] = None,
     file: Annotated[Path | None, typer.Option(help="the whole rule as JSON, instead of options")] = None,
     backtest: Annotated[int | None, typer.Option(min=1, max=400, help="only try it on so many days")] = None,
     disabled: Annotated[bool, typer.Option("--disabled", help="store it, and let it rest")] = False,
@@ -167,6 +175,8 @@ def add(
         given: dict[str, Any] = {"name": name or "", "kind": kind, "metric": metric, "window_days": window}
         given |= {"reference": reference, "noise": noise, "severity": severity, "channel": channel}
         given |= _bound(kind, below, above)
+        given |= {"channels": posts_of or [], "watch_list": watch_list, "overperforms": overperforms}
+        given |= {"words": word or [], "match": "all" if all_words else "any", "exclude": exclude or []}
         given["targets"] = [_target(text) for text in to or ["log"]]
         if quiet is not None:
             given["quiet"] = _quiet(quiet)
@@ -186,6 +196,8 @@ def add(
     for one in past.channels:
         if one.missing is not None:
             console().print(f"{one.channel}: {one.missing}", markup=False)
+        if one.unlisted:
+            console().print(f"{one.channel}: {one.unlisted} older ones are not listed", markup=False)
         for alert in one.alerts:
             until = "still open" if alert.resolved_at is None else f"until {when(alert.resolved_at)}"
             console().print(f"{one.channel}  {when(alert.at)}  {until}  {alert.reason}", markup=False)
@@ -270,7 +282,7 @@ def _rules(found: tuple[AlertRule, ...]) -> None:
         (
             r.id[:12],
             r.spec.name,
-            r.spec.channel or "every channel",
+            _where(r.spec),
             _asked(r.spec),
             r.spec.severity,
             ", ".join(t.kind for t in r.spec.targets),
@@ -281,7 +293,17 @@ def _rules(found: tuple[AlertRule, ...]) -> None:
     table(None, ("id", "name", "channel", "alerts", "severity", "tells", ""), rows)
 
 
+def _where(spec: RuleSpec) -> str:
+    if spec.watch_list is not None:
+        return f"watch list {spec.watch_list}"
+    return ", ".join(spec.channels) or spec.channel or "every channel"
+
+
 def _asked(spec: RuleSpec) -> str:
+    if spec.kind == "competitor_post":
+        return "posts" if spec.overperforms is None else f"posts with {spec.overperforms:g} times the usual views"
+    if spec.kind == "keyword":
+        return f"{spec.match} of {', '.join(spec.words)}" + (f", not {', '.join(spec.exclude)}" if spec.exclude else "")
     if spec.kind == "anomaly":
         return f"anomalies of {spec.metric or 'any metric'}, {spec.least_severity} or more"
     days = "" if spec.window_days == 1 else f" of {spec.window_days} days"

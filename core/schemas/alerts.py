@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from core.clock import DAY
 
 #: A breach of a forecast's band is no kind yet: no forecast is stored.
-RuleKind = Literal["threshold", "change", "baseline", "anomaly"]
+RuleKind = Literal["threshold", "change", "baseline", "anomaly", "competitor_post", "keyword"]
 Direction = Literal["below", "above", "either"]  # either: for anomalies alone
 Reference = Literal["same_window_4_weeks", "previous_period"]
 Severity = Literal["low", "medium", "high", "critical"]
@@ -19,6 +19,8 @@ About = Literal["raised", "escalated", "reminded", "resolved", "digest"]
 
 SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high", "critical")
 OPEN: tuple[AlertState, ...] = ("firing", "acknowledged", "snoozed")
+#: kinds that look at posts one by one, as they arrive
+ON_POSTS: tuple[RuleKind, ...] = ("competitor_post", "keyword")
 
 _CLOSED: dict[str, str] = {"extra": "forbid"}
 
@@ -65,7 +67,8 @@ class RuleSpec:
 
     The measure that `threshold` and `clear` are for depends on the kind: the metric's value (`threshold`), its relative
     change against the reference as a fraction, -0.3 for 30 % less (`change`), its multiple of the median of the 28
-    windows before (`baseline`). `anomaly` takes findings of the anomaly service and has no measure.
+    windows before (`baseline`). `anomaly` takes findings of the anomaly service and has no measure. Rules on posts
+    (`competitor_post`, `keyword`) name `channels` or a `watch_list`, and have no metric and no end to wait for.
     """
 
     __pydantic_config__: ClassVar = _CLOSED
@@ -87,6 +90,12 @@ class RuleSpec:
     quiet: QuietHours | None = None
     escalation: Escalation | None = None
     tell_resolved: bool = True
+    channels: tuple[str, ...] = ()  # whose posts are looked at
+    watch_list: str | None = None  # ... or those of a watch list, as it is when a post arrives
+    overperforms: float | None = None  # competitor_post: only one with so many times the usual views at its age
+    words: tuple[str, ...] = ()  # keyword: words and phrases, the last word of each may end in *
+    match: Literal["any", "all"] = "any"  # of the words
+    exclude: tuple[str, ...] = ()  # a post with one of these is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +118,10 @@ class DefaultRules:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something that a rule found in a channel; a rule has at most one that is not resolved in each channel."""
+    """Something that a rule found in a channel.
+
+    A rule has at most one that is not resolved in each channel; a rule on posts has one for each post.
+    """
 
     id: str
     rule_id: str
@@ -135,6 +147,9 @@ class Alert:
     resolved_at: int | None = None
     resolution: str | None = None
     updated_at: int = 0
+    post_id: int | None = None  # of rules on posts
+    link: str | None = None  # where the post can be read, where the channel's name says it
+    ends_at: int | None = None  # it ends by itself then: a post has no better moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +201,10 @@ class AlertReport:
 
 @dataclass(frozen=True, slots=True)
 class PastAlert:
-    """An alert that a rule would have raised; `resolved_at` None: it would still be open."""
+    """An alert that a rule would have raised; `resolved_at` None: it would still be open.
+
+    A rule on posts: at the post's publication, or at the reading that shows its overperformance.
+    """
 
     at: int
     resolved_at: int | None
@@ -202,11 +220,12 @@ class ChannelBacktest:
     channel: str
     since: int | None
     until: int | None
-    judged: int  # windows with a value
-    unknown: int  # windows without one
+    judged: int  # windows, or posts, with a value
+    unknown: int  # ... and without one
     alerts: tuple[PastAlert, ...] = ()
     per_30_days: float | None = None
     missing: str | None = None
+    unlisted: int = 0  # further alerts, older than those listed
 
 
 @dataclass(frozen=True, slots=True)

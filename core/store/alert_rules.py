@@ -9,10 +9,11 @@ from sqlalchemy import Connection, Row, and_, func, or_, select
 
 from core.codec import from_json, to_json
 from core.errors import NotFound
-from core.schemas.alerts import OPEN, Alert, AlertRule, AlertState, RuleSpec
+from core.schemas.alerts import ON_POSTS, OPEN, Alert, AlertRule, AlertState, RuleSpec
 from core.store import schema
 from core.store.database import Database
 from core.store.ids import new_id
+from core.store.shards import Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,27 +88,41 @@ class AlertStore:
 
     # ------------------------------------------------------------ alerts
 
+    def watching(self, connection: Connection) -> frozenset[str]:
+        """Ids of the rules that watch; nobody switches or removes one until the transaction ends."""
+        table = schema.alert_rule
+        where = and_(table.c.tenant == self.tenant, table.c.enabled.is_(True), table.c.removed_at.is_(None))
+        return frozenset(connection.execute(select(table.c.id).where(where).with_for_update(read=True)).scalars())
+
+    def add(self, connection: Connection, channel_id: int, alert: Alert, next_at: int | None) -> bool:
+        """Insert an alert unless one with its id was ever stored; whether it was new."""
+        insert = self.database.insert(schema.alert).values(self._row(channel_id, alert, next_at))
+        return bool(connection.execute(insert.on_conflict_do_nothing(index_elements=["id"])).rowcount)
+
     def save(self, connection: Connection, channel_id: int, alert: Alert, next_at: int | None) -> None:
         """Insert an alert or write what became of it; next_at: when time alone will change it.
 
         A second open alert of the same rule and channel is an integrity error: callers look first.
         """
         table = schema.alert
-        row = {
+        insert = self.database.insert(table).values(self._row(channel_id, alert, next_at))
+        fresh = {name: insert.excluded[name] for name in ("state", "record", "open_key", "next_at", "resolved_at")}
+        connection.execute(insert.on_conflict_do_update(index_elements=[table.c.id], set_=fresh))
+
+    def _row(self, channel_id: int, alert: Alert, next_at: int | None) -> dict[str, object]:
+        alone = f"{alert.rule_id}:{channel_id}" if alert.kind not in ON_POSTS else alert.id
+        return {
             "id": alert.id,
             "tenant": self.tenant,
             "rule_id": alert.rule_id,
             "channel_id": channel_id,
             "state": alert.state,
             "record": to_json(alert),
-            "open_key": f"{alert.rule_id}:{channel_id}" if alert.state in OPEN else None,
+            "open_key": alone if alert.state in OPEN else None,
             "next_at": next_at,
             "raised_at": alert.raised_at,
             "resolved_at": alert.resolved_at,
         }
-        insert = self.database.insert(table).values(row)
-        fresh = {name: insert.excluded[name] for name in ("state", "record", "open_key", "next_at", "resolved_at")}
-        connection.execute(insert.on_conflict_do_update(index_elements=[table.c.id], set_=fresh))
 
     def alert(self, alert_id: str, connection: Connection | None = None) -> tuple[int, Alert]:
         """An alert and its channel's id; NotFound. Inside a transaction it is locked until that ends."""
@@ -131,10 +146,11 @@ class AlertStore:
             query = query.where(table.c.channel_id == channel_id)
         return _alerts(connection.execute(query.order_by(table.c.id).with_for_update()).all())
 
-    def due(self, now: int, limit: int = 500) -> list[str]:
-        """Ids of alerts that time alone changes by now."""
+    def due(self, now: int, shard: Shard = Shard(), limit: int = 500) -> list[str]:  # noqa: B008 - a value
+        """Ids of alerts that time alone changes by now, in a shard's channels."""
         table = schema.alert
         query = select(table.c.id).where(table.c.tenant == self.tenant, table.c.next_at <= now)
+        query = query.where(table.c.channel_id % shard.of == shard.index)
         with self.database.read() as connection:
             return list(connection.execute(query.order_by(table.c.next_at).limit(limit)).scalars())
 

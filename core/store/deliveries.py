@@ -64,6 +64,7 @@ class DeliveryStore:
     def pending(self, connection: Connection, delivery_id: str) -> Notice | None:
         """The notice of a delivery that nobody began to send, locked until the transaction ends."""
         table = schema.delivery
+        self.database.serialise(connection, table)  # two that find nothing would both write their own
         where = and_(table.c.id == delivery_id, table.c.tenant == self.tenant, table.c.attempts == 0)
         found = connection.execute(select(table.c.notice).where(where).with_for_update()).scalar_one_or_none()
         return None if found is None else from_json(Notice, found)

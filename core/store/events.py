@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
@@ -10,6 +11,8 @@ from core.codec import from_json, to_json
 from core.schemas.channels import DataArrived, Event
 from core.store import schema
 from core.store.database import Database
+
+_CONSUMER = re.compile(r"(?::\d+/\d+)?")  # what follows a service's name in a consumer's
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,16 @@ class Outbox:
         with self.database.read() as connection:
             found = connection.execute(select(table.c.seq).where(table.c.consumer == self._key(consumer))).scalar()
         return 0 if found is None else int(found)
+
+    def offsets(self, service: str) -> dict[str, int]:
+        """How far each consumer of a service has come: the service's own name, or one a shard (`name:0/4`)."""
+        table, tenant = schema.consumer_offset, self._key("")
+        query = select(table.c.consumer, table.c.seq).where(table.c.consumer.startswith(service, autoescape=True))
+        with self.database.read() as connection:
+            rows = connection.execute(query).all()
+        names = {str(row[0]): int(row[1]) for row in rows if str(row[0]).endswith(tenant)}
+        own = {name.removesuffix(tenant): seq for name, seq in names.items()}
+        return {name: seq for name, seq in own.items() if _CONSUMER.fullmatch(name.removeprefix(service))}
 
     def advance(self, connection: Connection, consumer: str, seq: int) -> None:
         """Note in the consumer's own transaction how far it has come; never goes back."""

@@ -35,6 +35,10 @@ class WatchListStore:
             for row in rows
         )
 
+    def by_name(self) -> dict[str, tuple[str, ...]]:
+        """The channels of each list."""
+        return {found.name: found.channels for found in self.all()}
+
     def get(self, name: str) -> WatchList:
         """The list of that name; NotFound."""
         found = next((each for each in self.all() if each.name == name), None)

@@ -8,11 +8,12 @@ import pytest
 from actors.anomaly_analysis.actor import AnomalyAnalysis
 from cluster import topology
 from cluster.services import Proxies
-from cluster.shards import ShardedAnomaly
+from cluster.shards import ShardedService, sharded
 from core.clock import ManualClock, SystemClock
 from core.errors import NotFound
 from core.ingest.importer import import_path
 from core.ingest.simulator import SimulatorConfig, simulate
+from core.protocols import AnomalyService
 from core.schemas.health import Health
 from core.store import schema
 from core.store.database import Database
@@ -30,7 +31,8 @@ def test_shards_together_find_what_one_actor_finds(
     for database in (sqlite_database, other):
         import_path(data, database, "default", clock=SystemClock())
     whole = AnomalyAnalysis(other, clock)
-    cut = ShardedAnomaly(tuple(AnomalyAnalysis(sqlite_database, clock, shard=i, shards=3) for i in range(3)))
+    parts = [AnomalyAnalysis(sqlite_database, clock, shard=i, shards=3) for i in range(3)]
+    cut: AnomalyService = sharded(AnomalyService, parts)
     assert cut.catch_up() == whole.catch_up() > 0
     assert [f.id for f in cut.findings()] == [f.id for f in whole.findings()]
     with pytest.raises(NotFound):
@@ -48,13 +50,14 @@ def test_health_is_that_of_the_worst_shard(sqlite_database: Database) -> None:
         AnomalyAnalysis(sqlite_database, clock, shard=0, shards=2),
         Behind(sqlite_database, clock, shard=1, shards=2),
     )
-    health = ShardedAnomaly(shards).health()
+    health = sharded(AnomalyService, shards).health()
     assert (health.status, health.details["shards"]) == ("degraded", ["ok", "degraded"])
 
 
 def test_proxies_travel_and_know_their_shards() -> None:
     one, four = Proxies.of(topology.load("laptop")), Proxies.of(topology.load("cluster"))
-    assert not isinstance(one.anomaly, ShardedAnomaly)
-    assert isinstance(four.anomaly, ShardedAnomaly)
-    assert len(four.anomaly.shards) == 4
+    assert not isinstance(one.anomaly, ShardedService)
+    assert isinstance(four.anomaly, ShardedService)
+    assert isinstance(four.alerts, ShardedService)
+    assert (len(four.anomaly.shards), len(four.alerts.shards)) == (4, 2)
     assert pickle.loads(pickle.dumps(four)) == four

@@ -24,13 +24,15 @@ alert_rule = Table(
 alert = Table(
     "alert",
     metadata,
-    Column("id", String(32), primary_key=True),  # derived from rule, channel and onset: raised twice, stored once
+    Column("id", String(32), primary_key=True),  # derived from rule, channel and onset or post: stored once
     Column("tenant", String(64), nullable=False),
     Column("rule_id", String(32), nullable=False),
     Column("channel_id", BigInteger, nullable=False),
     Column("state", String(16), nullable=False),
     Column("record", Text, nullable=False),  # core.schemas.alerts.Alert as JSON
-    Column("open_key", String(64), unique=True),  # rule and channel while it is open: there is one at a time
+    Column(
+        "open_key", String(64), unique=True
+    ),  # while it is open, rule and channel (one at a time), or of a post its id
     Column("next_at", BigInteger),  # when it is to be escalated, or a snooze ends
     Column("raised_at", BigInteger, nullable=False),
     Column("resolved_at", BigInteger),

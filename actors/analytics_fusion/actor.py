@@ -270,7 +270,7 @@ class Analytics:
     # ---------------------------------------------------------------- reports
 
     def report(self, channel: str, format: ReportFormat, days: int = 30, until: int | None = None) -> Report:
-        """The channel's numbers of a period as a file: json, csv, parquet or html."""
+        """The channel's numbers of a period as a file: json, csv, parquet, html, pdf or xlsx."""
         making.check(format)
         found = self.channels.channel(channel)
         overview = self.overview(channel, days, until)

@@ -298,7 +298,7 @@ def remove_watch_list(name: str, json: AsJson = False) -> None:
 
 def report(
     channel: str,
-    output: Annotated[Path, typer.Option("-o", "--output", help="ends in .html, .json, .csv or .parquet")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="ends in .html, .pdf, .xlsx, .json, .csv or .parquet")],
     days: Annotated[int, typer.Option(min=1, max=366)] = 30,
     json: AsJson = False,
 ) -> None:

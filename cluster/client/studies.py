@@ -47,7 +47,7 @@ class ChannelStudies:
         return self._send(study_calls.before_after(self.name, metric, at, days))
 
     def report(self, format: ReportFormat = "html", days: int = 30, until: int | None = None) -> bytes:
-        """The channel's numbers as a file: html, json, csv or parquet."""
+        """The channel's numbers as a file: html, pdf, xlsx, json, csv or parquet."""
         return self._send(study_calls.report(self.name, format, days, until))
 
     def competition(
@@ -119,7 +119,7 @@ class AsyncChannelStudies:
         return await self._send(study_calls.before_after(self.name, metric, at, days))
 
     async def report(self, format: ReportFormat = "html", days: int = 30, until: int | None = None) -> bytes:
-        """The channel's numbers as a file: html, json, csv or parquet."""
+        """The channel's numbers as a file: html, pdf, xlsx, json, csv or parquet."""
         return await self._send(study_calls.report(self.name, format, days, until))
 
     async def competition(

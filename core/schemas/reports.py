@@ -8,7 +8,16 @@ from typing import Literal
 from core.schemas.analytics import DataStatus, Overview, PostRow, SeriesPoint
 from core.schemas.channel_studies import Mix, Quality, Trend
 
-ReportFormat = Literal["json", "csv", "parquet", "html"]
+ReportFormat = Literal["json", "csv", "parquet", "html", "pdf", "xlsx"]
+
+MEDIA_TYPES: dict[ReportFormat, str] = {
+    "json": "application/json",
+    "csv": "text/csv; charset=utf-8",
+    "parquet": "application/vnd.apache.parquet",
+    "html": "text/html; charset=utf-8",
+    "pdf": "application/pdf",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.schemas.analytics import PostCurve
 from core.schemas.channel_studies import AdReport, BeforeAfter, ChannelComparison, Mix, Percentiles, Quality, Trend
 from core.schemas.competitors import Competition, Discovery, WatchList
-from core.schemas.reports import ReportFormat
+from core.schemas.reports import MEDIA_TYPES, ReportFormat
 from serve_apps.gateway.channels import Moment
 from serve_apps.gateway.reply import cached, in_thread, json
 from serve_apps.gateway.services import GatewayParts
@@ -104,7 +104,7 @@ def _of_a_channel(routes: APIRouter, parts: GatewayParts) -> None:
         tags=["reports"],
         summary="The channel's numbers as a file",
         response_class=Response,
-        responses={200: {"content": {kind: {} for kind in ("text/html", "text/csv", "application/json")}}},
+        responses={200: {"content": {kind: {} for kind in MEDIA_TYPES.values()}}},
     )
     async def report(
         name: str, format: ReportFormat = "html", days: Annotated[int, Query(ge=1, le=366)] = 30, until: Moment = None

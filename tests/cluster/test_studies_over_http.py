@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zipfile
 from pathlib import Path
 
 import httpx2
@@ -49,10 +50,11 @@ def test_reports_come_as_files(bot: Bot, deployment: Deployment) -> None:
     assert page.startswith(b"<!doctype html>")
     assert bot.channels["@town"].report("csv", 10).startswith(b'"channel","kind"')
     assert bot.channels["@town"].report("parquet", 10)[:4] == b"PAR1"
+    assert bot.channels["@town"].report("pdf", 10).startswith(b"%PDF-")
     answer = httpx2.get(f"{deployment.url}/v1/channels/@town/report", params={"days": 10})
     assert answer.headers["content-type"].startswith("text/html")
     assert 'filename="_town.html"' in answer.headers["content-disposition"]
-    assert httpx2.get(f"{deployment.url}/v1/channels/@town/report", params={"format": "pdf"}).status_code == 422
+    assert httpx2.get(f"{deployment.url}/v1/channels/@town/report", params={"format": "doc"}).status_code == 422
 
 
 def test_watch_lists_and_competitors(bot: Bot) -> None:
@@ -135,7 +137,10 @@ def test_reports_by_command(run: Run, tmp_path: Path) -> None:  # noqa: F811
     page = tmp_path / "r.html"
     assert run("report", "sim01", "-o", str(page), "--days", "5")[0] == 0
     assert page.read_text().startswith("<!doctype html>")
-    code, _, err = run("report", "sim01", "-o", str(tmp_path / "r.pdf"))
-    assert (code, err) == (1, "analyticbot: no report as 'pdf': use one of json, csv, parquet, html\n")
-    assert not (tmp_path / "r.pdf").exists()
+    book = tmp_path / "r.xlsx"
+    assert run("report", "sim01", "-o", str(book), "--days", "5")[0] == 0
+    assert zipfile.is_zipfile(book)
+    code, _, err = run("report", "sim01", "-o", str(tmp_path / "r.doc"))
+    assert (code, err) == (1, "analyticbot: no report as 'doc': use one of json, csv, parquet, html, pdf, xlsx\n")
+    assert not (tmp_path / "r.doc").exists()
     assert "is no day" in run("trend", "sim01", "posts", "--at", "yesterday")[2]

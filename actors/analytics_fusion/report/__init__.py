@@ -1,1 +1,1 @@
-"""A channel's numbers as a file: JSON, CSV, Parquet, and a page that needs nothing else."""
+"""A channel's numbers as a file: JSON, CSV, Parquet, XLSX, PDF, and a page that needs nothing else."""

@@ -1,46 +1,67 @@
-"""Line charts as SVG: no script, no foreign file; days that nobody watched are holes in the line."""
+"""Line charts of daily series: where everything lies, and the same as SVG; days that nobody watched are holes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
 from core.buckets import shown
 from core.schemas.analytics import SeriesPoint
 
-WIDTH, HEIGHT, LEFT, BELOW, ABOVE = 720, 200, 64, 22, 8
+WIDTH, HEIGHT, LEFT, RIGHT, BELOW, ABOVE = 720, 200, 64, 8, 22, 8
+
+Point = tuple[float, float]
 
 
-def line(points: Sequence[SeriesPoint], title: str, timezone: str) -> str:
-    """A chart of a daily series; a sentence where no day has a value."""
-    known = [point for point in points if point.value is not None]
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A chart in its own units, WIDTH x HEIGHT, y counted from the top."""
+
+    runs: tuple[tuple[Point, ...], ...]  # neighbouring days that have a value
+    levels: tuple[tuple[float, str], ...]  # y of a line across, and its label
+    ends: tuple[tuple[float, str], ...]  # x of the first and the last day, and their dates
+
+
+def plot(points: Sequence[SeriesPoint], timezone: str) -> Plot | None:
+    """Where the values of a daily series lie; None where no day has one."""
+    known = [point.value for point in points if point.value is not None]
     if not known:
-        return f"<p>{escape(title)}: no day has a value.</p>"
-    low, high = min(p.value or 0.0 for p in known), max(p.value or 0.0 for p in known)
-    low = min(low, 0.0) if low > 0 and low < 0.5 * high else low
+        return None
+    low, high = min(known), max(known)
+    low = 0.0 if 0 < low < 0.5 * high else low
     span = (high - low) or 1.0
     first, last = points[0].ts, max(points[-1].ts, points[0].ts + 1)
 
     def x(ts: int) -> float:
-        return LEFT + (WIDTH - LEFT - 8) * (ts - first) / (last - first)
+        return LEFT + (WIDTH - LEFT - RIGHT) * (ts - first) / (last - first)
 
     def y(value: float) -> float:
         return ABOVE + (HEIGHT - ABOVE - BELOW) * (1 - (value - low) / span)
 
+    return Plot(
+        tuple(tuple((x(ts), y(value)) for ts, value in run) for run in _runs(points)),
+        tuple((y(at), f"{at:,.0f}" if abs(at) >= 1000 else f"{at:,.4g}") for at in (low, low + span / 2, low + span)),
+        tuple((x(ts), shown(ts, timezone)) for ts in (first, last)),
+    )
+
+
+def svg(drawn: Plot, title: str) -> str:
+    """The chart as SVG: no script, no foreign file."""
     marks = []
-    for run in _runs(points):
+    for run in drawn.runs:
         if len(run) == 1:
-            marks.append(f'<circle cx="{x(run[0][0]):.1f}" cy="{y(run[0][1]):.1f}" r="2"/>')
+            marks.append(f'<circle cx="{run[0][0]:.1f}" cy="{run[0][1]:.1f}" r="2"/>')
         else:
-            marks.append(f'<polyline points="{" ".join(f"{x(ts):.1f},{y(value):.1f}" for ts, value in run)}"/>')
+            marks.append(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in run)}"/>')
     grid = "".join(
-        f'<line x1="{LEFT}" x2="{WIDTH - 8}" y1="{y(at):.1f}" y2="{y(at):.1f}"/>'
-        f'<text x="{LEFT - 6}" y="{y(at) + 4:.1f}" text-anchor="end">{at:,.4g}</text>'
-        for at in (low, low + span / 2, low + span)
+        f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
+        for y, label in drawn.levels
     )
     dates = "".join(
-        f'<text x="{x(ts):.1f}" y="{HEIGHT - 6}" text-anchor="{anchor}">{shown(ts, timezone)}</text>'
-        for ts, anchor in ((first, "start"), (last, "end"))
+        f'<text x="{x:.1f}" y="{HEIGHT - 6}" text-anchor="{anchor}">{date}</text>'
+        for (x, date), anchor in zip(drawn.ends, ("start", "end"), strict=True)
     )
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>'
@@ -49,7 +70,6 @@ def line(points: Sequence[SeriesPoint], title: str, timezone: str) -> str:
 
 
 def _runs(points: Sequence[SeriesPoint]) -> list[list[tuple[int, float]]]:
-    """Neighbouring days that have a value."""
     runs: list[list[tuple[int, float]]] = [[]]
     for point in points:
         if point.value is not None:

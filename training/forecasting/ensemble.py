@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.history import Floats
 
 #: Pull towards the weights that a set of weights starts from, in origins: as if so many had been seen that favour them.
-GROUP_PRIOR, SERIES_PRIOR = 1.0, 2.0
+GROUP_PRIOR, SERIES_PRIOR = 1.0, 1.0
 _STEPS, _RATE = 150, 2.0
 #: Steps of the horizon that are looked at, about: their errors are much alike.
 _LOOKED_AT = 13
 
 
-def weigh(errors: Floats, group_prior: float = GROUP_PRIOR, series_prior: float = SERIES_PRIOR) -> Floats:
+def weigh(errors: Floats) -> Floats:
     """Weights n x M, each row a convex combination, from errors K x M x n x H (NaN: none known).
 
-    The group's weights minimise the combination's mean absolute error over all series (each counted in units of its own
-    usual error) plus a pull towards equal weights; a series' own do the same on its errors alone with a pull towards
-    the group's. Both pulls are relative entropies, weaker the more origins there are; both are found by exponentiated
-    gradient (Kivinen and Warmuth, 1997). Unlike weights by each member's own error, these know that two members which
-    err alike are worth one. Series without any error take the group's weights, a group without any equal ones.
+    Member 0 is the benchmark. The group's weights minimise the combination's mean absolute error over all series (each
+    counted in units of its own usual error), plus for each member the standard error, over the origins, of its lead
+    over the benchmark: what gains no more than chance is not believed. A series' own weights minimise its own error
+    with a pull towards the group's. Pulls are relative entropies, weaker the more origins there are; the descent is by
+    exponentiated gradient (Kivinen and Warmuth, 1997). Unlike weights by each member's own error, these know that two
+    members which err alike are worth one. Series without any error take the group's weights, a group without any equal
+    ones.
     """
     errors = errors[..., :: _stride(errors.shape[3])]
     _, m, n, _ = errors.shape
@@ -35,11 +38,22 @@ def weigh(errors: Floats, group_prior: float = GROUP_PRIOR, series_prior: float 
     clean = clean / np.maximum(usual, floor)[:, None]
     seen = known.any(axis=2).sum(axis=0)  # n: origins with an error
     everything = clean.transpose(1, 0, 2, 3).reshape(1, m, -1)
-    group = _descend(
-        everything, np.array([max(int(known.sum()), 1)]), equal[None], np.array([group_prior / max(seen.sum(), 1)])
-    )[0]
+    pull = GROUP_PRIOR / max(int(seen.sum()), 1)
+    group = _descend(everything, known.sum().reshape(1), equal[None], np.array([pull]), _chance(clean, known))[0]
     own = clean.transpose(2, 1, 0, 3).reshape(n, m, -1)
-    return _descend(own, number, np.tile(group, (n, 1)), series_prior / np.maximum(seen, 1e-3))
+    nothing = np.zeros(m)
+    return _descend(own, number, np.tile(group, (n, 1)), SERIES_PRIOR / np.maximum(seen, 1e-3), nothing)
+
+
+def _chance(clean: Floats, known: NDArray[np.bool_]) -> Floats:
+    """Standard error of each member's lead over the first, its origins taken as independent (M)."""
+    number = known.sum(axis=(1, 2))
+    lead = np.abs(clean).sum(axis=(2, 3))[number > 0] / number[number > 0, None]
+    lead = lead - lead[:, :1]
+    if len(lead) < 2:
+        return np.zeros(clean.shape[1])
+    result: Floats = lead.std(axis=0, ddof=1) / np.sqrt(len(lead))
+    return result
 
 
 def _stride(horizon: int) -> int:
@@ -48,8 +62,8 @@ def _stride(horizon: int) -> int:
     return step + 2 if step % 7 == 0 else step
 
 
-def _descend(errors: Floats, number: np.ndarray, prior: Floats, pull: Floats) -> Floats:
-    """Weights (g x M) that minimise mean |weights . errors| + pull x KL(weights, prior) for each of g groups.
+def _descend(errors: Floats, number: np.ndarray, prior: Floats, pull: Floats, cost: Floats) -> Floats:
+    """Weights (g x M) of least mean |weights . errors| + weights . cost + pull x KL(weights, prior), for g groups.
 
     errors: g x M x S, zero where none is known; number: how many are (g).
     """
@@ -57,7 +71,7 @@ def _descend(errors: Floats, number: np.ndarray, prior: Floats, pull: Floats) ->
     weights, logits, mean = prior, start, np.zeros_like(prior)
     for step in range(_STEPS):
         combined = np.einsum("gm,gms->gs", weights, errors)
-        slope = np.einsum("gs,gms->gm", np.sign(combined), errors) / number[:, None]
+        slope = np.einsum("gs,gms->gm", np.sign(combined), errors) / number[:, None] + cost
         rate = _RATE / np.sqrt(step + 1.0)
         held = np.minimum(rate * pull, 1.0)[:, None]
         logits = (1 - held) * logits + held * start - rate * slope

@@ -53,7 +53,7 @@ def forecast(
     Where all known values are zero or more, so is what is forecast.
     """
     check(batch, horizon)
-    panel = panel or (fast(batch.season) if quick else full(batch.season, seed))
+    panel = panel or (fast(batch.season) if quick else full(batch.season))
     origins = rolling_origins(batch, horizon, QUICK_ORIGINS if quick else ORIGINS)
     tested = backtest(batch, horizon, origins, panel.members, {**panel.learners, **(learners or {})})
     if not np.isfinite(tested.truth).any():

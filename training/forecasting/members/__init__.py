@@ -11,13 +11,13 @@ from training.forecasting.members.autoregression import autoregression
 from training.forecasting.members.holidays import with_holidays
 from training.forecasting.members.pooled import Pooled
 from training.forecasting.members.seasonal import LONGER, with_seasons
-from training.forecasting.members.simple import cycle_average, drift, last_year, naive, seasonal_naive
+from training.forecasting.members.simple import cycle_average, last_year, naive, seasonal_naive
 from training.forecasting.members.smoothing import damped_trend, smoothed, theta
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Members by name, and what learns from all series."""
+    """Members by name, and what learns from all series. The first member is the benchmark: see ensemble.weigh."""
 
     members: Mapping[str, Member]
     learners: Mapping[str, Learner] = field(default_factory=dict)
@@ -28,7 +28,7 @@ def fast(season: int) -> Panel:
     periods = _periods(season)
     order = max(30, 2 * season + 2)
     members: dict[str, Member] = {
-        "naive": naive if season == 1 else seasonal_naive,
+        "benchmark": seasonal_naive,
         "average": partial(cycle_average, cycles=8),
         "theta": with_seasons(theta, periods),
         "changes": with_seasons(partial(autoregression, order=order), periods),
@@ -40,14 +40,13 @@ def fast(season: int) -> Panel:
     return Panel(members)
 
 
-def full(season: int, seed: int = 0) -> Panel:
-    """All that stand for election."""
+def full(season: int) -> Panel:
+    """All that stand for election. A plain drift is not among them: where a trend is sure, "changes" has it."""
     periods = _periods(season)
     order = max(30, 2 * season + 2)
     changes = partial(autoregression, order=order)
     members: dict[str, Member] = {
-        "naive": naive,
-        "drift": drift,
+        "benchmark": seasonal_naive,
         "average_4": partial(cycle_average, cycles=4),
         "average_16": partial(cycle_average, cycles=16),
         "theta": with_seasons(theta, periods),
@@ -59,7 +58,7 @@ def full(season: int, seed: int = 0) -> Panel:
     }
     if season > 1:
         levels = partial(autoregression, order=order, differences=False)
-        members["seasonal_naive"] = seasonal_naive
+        members["last"] = naive
         members["levels"] = with_seasons(levels, periods)
         members["levels_log"] = with_seasons(levels, periods, logs=True)
     if season == 7:

@@ -8,13 +8,15 @@ from core.history import Floats
 from training.forecasting.batch import Batch
 
 _MEMORY = 1000
+#: Standard errors that a mean change has to be away from none; what is beyond them counts (positive-part Stein).
+_DOUBT = 2.0
 
 
 def autoregression(batch: Batch, horizon: int, order: int = 12, differences: bool = True) -> Floats:
     """AR(p), p <= order by AIC, of the changes (differences) or of the values around their mean.
 
     Fitted by Levinson and Durbin's recursion on the sample autocovariances, which keeps it stationary (Brockwell and
-    Davis, 1991, section 5.1), then carried on step by step.
+    Davis, 1991, section 5.1), then carried on step by step. A mean change that may be chance is not: see _DOUBT.
     """
     recent = batch.last(_MEMORY)
     values = recent.filled
@@ -24,7 +26,7 @@ def autoregression(batch: Batch, horizon: int, order: int = 12, differences: boo
     mean = np.where(known, series, 0.0).sum(axis=1) / number
     away = np.where(known, series - mean[:, None], 0.0)
     highest = max(min(order, series.shape[1] - 1), 0)
-    weights = _levinson(away, number, highest)
+    weights, variance = _levinson(away, number, highest)
     state = away[:, ::-1][:, :highest]
     steps = np.empty((batch.n, horizon))
     for h in range(horizon):
@@ -32,17 +34,19 @@ def autoregression(batch: Batch, horizon: int, order: int = 12, differences: boo
         state = np.concatenate([steps[:, h : h + 1], state[:, : highest - 1]], axis=1) if highest else state
     if not differences:
         return mean[:, None] + steps
+    doubt = variance / np.maximum(1 - weights.sum(axis=1), 0.05) ** 2 / number
+    mean = np.maximum(1 - _DOUBT**2 * doubt / np.maximum(mean**2, 1e-300), 0.0) * mean
     result: Floats = values[:, -1:] + np.cumsum(mean[:, None] + steps, axis=1)
     return result
 
 
-def _levinson(away: Floats, number: np.ndarray, order: int) -> Floats:
+def _levinson(away: Floats, number: np.ndarray, order: int) -> tuple[Floats, Floats]:
     """Coefficients of the order with the least AIC in each row (n x order, zero beyond it)."""
     n, length = away.shape
     covariance = np.stack([(away[:, lag:] * away[:, : length - lag]).sum(axis=1) for lag in range(order + 1)], axis=1)
     covariance /= number[:, None]
     variance = np.maximum(covariance[:, 0], 1e-300)
-    fitted, best = np.zeros((n, order)), np.zeros((n, order))
+    fitted, best, left = np.zeros((n, order)), np.zeros((n, order)), variance
     least = number * np.log(variance)
     for p in range(1, order + 1):
         past = (fitted[:, : p - 1] * covariance[:, 1:p][:, ::-1]).sum(axis=1)
@@ -55,4 +59,5 @@ def _levinson(away: Floats, number: np.ndarray, order: int) -> Floats:
         better = (criterion < least) & (number > 2 * p + 2)
         least = np.where(better, criterion, least)
         best[better] = fitted[better]
-    return best
+        left = np.where(better, variance, left)
+    return best, left

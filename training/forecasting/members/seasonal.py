@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
 from core.history import Floats
 from training.forecasting.batch import Batch
@@ -14,6 +15,8 @@ from training.forecasting.members.simple import nanmedian
 #: Cycles that go with a shortest one: a week beside the day, a year beside the week.
 LONGER = {24: (168,), 7: (365,), 1: (52,)}
 _LEAST_CYCLES = 2
+#: One-sided confidence with which a cycle comes again, of which the lower limit is kept.
+_SURE = 0.95
 _MEMORY = 0.9  # weight of a cycle's values against those of the next one
 
 
@@ -65,7 +68,7 @@ def _agreement(blocks: Floats, weight: Floats, mean: Floats) -> Floats:
     middle = nanmedian(slopes)
     away = nanmedian(np.abs(slopes - middle[:, None]))
     cycles = np.maximum(np.isfinite(slopes).sum(axis=1), 1)
-    lower = middle - 1.2533 * 1.4826 * away / np.sqrt(cycles)
+    lower = middle - student.ppf(_SURE, np.maximum(cycles - 1, 1)) * 1.2533 * 1.4826 * away / np.sqrt(cycles)
     return np.clip(np.nan_to_num(lower), 0.0, 1.0)
 
 

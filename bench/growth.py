@@ -1,6 +1,6 @@
 """How well subscribers are forecast: percentage errors and coverage at rolling origins, each with what was known then.
 
-    python -m bench.growth --data FILE.csv [--out FILE.csv] [--least 28] [--json FILE]
+    python -m bench.growth [--data FILE.csv] [--out FILE.csv] [--least 28] [--json FILE]
 
 --data: channel, ts, subscribers (any number of readings a day) or channel, date, follower_count; further columns are
 ignored. A day counts with its last reading. Origins are the ends of every third day of each channel, from the one
@@ -8,7 +8,7 @@ after `--least` days on, where there was a reading. --out: channel, origin (the 
 lo80, hi80, lo95, hi95 of the last reading of the day `origin + horizon_days`, also where the file ends before it. All
 channels of the file are each other's pool. Beside it stand, from the same origins, the median daily change of 28 days
 and the drift of 28 days. A file whose name or folder says tracked or streamers is held to its bars; the exit code is 1
-when one is missed.
+when one is missed. Without --data, channels are simulated whose growth walks, with ads and purges.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,10 @@ import pandas as pd
 from bench.anomaly import Sheet
 from core.errors import InvalidInput
 from core.history import Floats
-from training.forecasting.drift import DailySubscribers
-from training.forecasting.growth import REACH, Outlook, forecast, learn
+from training.forecasting.asked import REACH
+from training.forecasting.drift import Drift, Drifts
+from training.forecasting.growth import Outlook, forecast, learn, learn_from
+from training.forecasting.series import DailySeries
 
 HORIZONS = (7, 14, 30, 90)
 EVERY = 3  # days between origins
@@ -35,7 +38,7 @@ BASE_DAYS = 28  # of the simple forecasts
 BARS = {"tracked": {7: 0.33, 14: 0.60, 30: 1.15}, "streamers": {7: 0.13, 14: 0.23, 30: 0.38}}
 
 
-def read(path: Path) -> list[DailySubscribers]:
+def read(path: Path) -> list[DailySeries]:
     """The channels of a file, in order of their names."""
     rows = pd.read_csv(path, dtype={"channel": str})
     names = {"ts", "subscribers"} <= set(rows) and ("ts", "subscribers")
@@ -45,32 +48,47 @@ def read(path: Path) -> list[DailySubscribers]:
     seconds = pd.to_datetime(rows[names[0]]).astype("datetime64[s]").astype("int64").to_numpy()
     counts = rows[names[1]].to_numpy(dtype=float)
     groups = rows.groupby("channel").indices
-    return [DailySubscribers.from_readings(str(c), seconds[i], counts[i]) for c, i in sorted(groups.items())]
+    return [DailySeries.from_readings(str(c), seconds[i], counts[i]) for c, i in sorted(groups.items())]
 
 
-def _simple(level: Floats, t: int, h: int) -> tuple[float, float]:
+def _simple(known: Floats, h: int) -> tuple[float, float]:
     """Median daily change and drift of the last BASE_DAYS days."""
-    changes = np.diff(level[max(0, t - BASE_DAYS) : t + 1])
-    return level[t] + h * float(np.median(changes)), level[t] + h * float(np.mean(changes))
+    changes = np.diff(known[-BASE_DAYS - 1 :])
+    return known[-1] + h * float(np.median(changes)), known[-1] + h * float(np.mean(changes))
 
 
-def rolling(channels: Sequence[DailySubscribers], least: int) -> pd.DataFrame:
+def simulated(n: int = 20, days: int = 240, seed: int = 0) -> list[DailySeries]:
+    """Channels whose rate of growth walks, with noise by channel, ads that bring some days of joins, and purges."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for i in range(n):
+        size, noise = float(np.exp(rng.normal(9.5, 0.8))), float(np.exp(rng.normal(-7.8, 0.6)))
+        rate = 5e-4 + np.cumsum(rng.normal(0.0, 0.06 * noise, days))
+        changes = rate + noise * rng.standard_t(4, days)
+        changes += 30 * noise * (rng.random(days) < 0.02) * rng.random(days)
+        changes -= 0.03 * (rng.random(days) < 0.002)
+        made.append(DailySeries(f"sim{i:02}", date(2026, 1, 1), np.round(size * np.exp(np.cumsum(changes)))))
+    return made
+
+
+def rolling(channels: Sequence[DailySeries], least: int) -> pd.DataFrame:
     """A row for each channel, origin and horizon, with the actual value where there is one and the simple forecasts."""
-    outlook = Outlook.of(channels, HORIZONS)
-    panel = outlook.panel
+    drifts = Drifts.of([Drift.of(one) for one in channels])
+    outlook = Outlook(drifts, learn_from(drifts, HORIZONS), HORIZONS)
     rows = []
-    for c, name in enumerate(panel.channels):
-        covered = np.flatnonzero(panel.read[c])
-        for t in range(int(covered[0]) + least, int(covered[-1]) + 1, EVERY):
-            if not panel.origin[c, t]:
+    for c, name in enumerate(drifts.names):
+        covered = np.flatnonzero(drifts.read[c])
+        first, last = (int(covered[0]), int(covered[-1])) if len(covered) else (0, -1)
+        for t in range(first + least, last + 1, EVERY):
+            if not drifts.origin[c, t]:
                 continue
-            known = panel.level[c, int(covered[0]) : t + 1]
+            known = drifts.level[c, first : t + 1]
+            day = (drifts.first_day + timedelta(days=t)).isoformat()
             for h in (h for h in HORIZONS if h <= REACH * len(known)):
-                middle, ends = outlook.bounds(c, t, h)
-                due = t + h < panel.level.shape[1] and panel.read[c, t + h]
-                day = (panel.first_day + pd.Timedelta(days=t)).isoformat()
-                actual = float(panel.level[c, t + h]) if due else np.nan
-                rows.append((name, day, h, middle, *ends, actual, *_simple(known, len(known) - 1, h)))
+                mean, ends = outlook.bounds(c, t, h)
+                due = t + h <= last and drifts.read[c, t + h]
+                actual = float(drifts.level[c, t + h]) if due else np.nan
+                rows.append((name, day, h, mean, *ends, actual, *_simple(known, h)))
     columns = ["channel", "origin", "horizon_days", "mean", "lo80", "hi80", "lo95", "hi95", "actual", "median", "drift"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -99,7 +117,7 @@ def report(rows: pd.DataFrame, sheet: Sheet, bars: dict[int, float]) -> None:
         sheet.line(f"{h} d: mean width of the 80 % interval, %", float(width.mean()))
 
 
-def speed(channels: Sequence[DailySubscribers], sheet: Sheet) -> None:
+def speed(channels: Sequence[DailySeries], sheet: Sheet) -> None:
     """One channel beside a pool that is there already, and the pool itself."""
     begun = time.perf_counter()
     pool = learn(channels, HORIZONS[:3])
@@ -115,12 +133,12 @@ def speed(channels: Sequence[DailySubscribers], sheet: Sheet) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--least", type=int, default=BASE_DAYS, help="days known before the first origin")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)
-    channels = read(args.data)
+    channels = read(args.data) if args.data else simulated()
     rows = rolling(channels, args.least)
     if args.out:
         rows.iloc[:, :8].to_csv(args.out, index=False)

@@ -8,31 +8,29 @@ from earlier origins show that had come due by then: the channel's own, drawn to
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import InsufficientData, InvalidInput
+from core.errors import InvalidInput
 from core.history import Floats
 from training.forecasting import matured
-from training.forecasting.drift import LEAST_DAYS, DailySubscribers, Drift, Panel
-from training.forecasting.matured import MEMBERS, THEORY, Judged, PoolHorizon
+from training.forecasting.asked import checked, enough
+from training.forecasting.drift import LEAST_DAYS, Drift, Drifts
+from training.forecasting.matured import MEMBERS, THEORY, Mixture, PoolHorizon
 from training.forecasting.result import Forecast, HorizonForecast
 from training.forecasting.scoring import summary
-
-LONGEST_HORIZON = 365
-#: A horizon may be so many times the days known.
-REACH = 3
+from training.forecasting.series import DailySeries
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GrowthPool:
-    """What all channels of a set show about growth, by day from `first_day` on (T): computed once, used for each.
+    """What all channels of a set show about growth, by day from `first_day` on (T): learned once, used for each.
 
-    rate, scale: T, usual growth and logarithm of the usual scale, NaN with few channels. horizons: for those learned
-    and their halves.
+    rate, scale: T, median growth and median logarithm of the scale, NaN with few channels. horizons: those learned.
+    Rows of a day rest on what was known then, so a pool serves channels that were last read earlier as well.
     """
 
     first_day: date
@@ -46,150 +44,128 @@ class GrowthPool:
         return np.minimum(days, len(self.rate) - 1)
 
 
-def learn(channels: Sequence[DailySubscribers], horizons_days: Sequence[int]) -> GrowthPool:
+def learn(channels: Sequence[DailySeries], horizons_days: Sequence[int]) -> GrowthPool:
     """The pool of a set of channels. InvalidInput: no horizon, or one outside 1..LONGEST_HORIZON."""
-    return _learn(Panel.of([(one.channel, Drift.of(one)) for one in channels]), horizons_days)
+    return learn_from(Drifts.of([Drift.of(one) for one in channels]), checked(horizons_days))
 
 
-def forecast(channel: DailySubscribers, horizons_days: Sequence[int], pool: GrowthPool) -> Forecast:
-    """Subscribers of one channel so many days after its last reading.
+def forecast(channel: DailySeries, horizons_days: Sequence[int], pool: GrowthPool) -> Forecast:
+    """Subscribers of one channel so many days after its last reading; `pool` was learned with these horizons.
 
-    pool: learned with these horizons, from readings not later than the channel's last. InsufficientData with fewer than
-    LEAST_DAYS days read, or less than a REACH-th of a horizon.
+    InsufficientData with fewer than LEAST_DAYS days read or days that span less than a REACH-th of a horizon, NoData
+    without any; InvalidInput as in `learn`, or for counts below 0.
     """
-    horizons = _checked(horizons_days)
+    horizons = checked(horizons_days)
     drift = Drift.of(channel)
-    _enough(channel.channel, drift, horizons)
-    panel = Panel.of([(channel.channel, drift)])
-    last = len(drift.level) - 1
-    return at_origin(Outlook(panel, pool, horizons), 0, last, drift)
+    span = len(drift.level)
+    enough(channel.name, known=int(drift.read.sum()), span=span, least=LEAST_DAYS, horizon=max(horizons))
+    outlook = Outlook(Drifts.of([drift]), pool, horizons)
+    t = span - 1
+    found = tuple(outlook.horizon(0, t, days) for days in horizons)
+    origin = drift.first_day + timedelta(days=t)
+    behind = (pool.first_day - origin).days + len(pool.rate) - 1
+    return Forecast(channel.name, origin, float(drift.level[t]), found, drift.steps, _notes(drift, found, behind))
 
 
 def forecast_growth(
-    channels: Sequence[DailySubscribers], horizons_days: Sequence[int], *, target: int | None = None
+    channels: Sequence[DailySeries], horizons_days: Sequence[int], *, target: int | None = None
 ) -> tuple[Forecast, ...]:
-    """Forecasts of all channels, or of the one at place `target`, each beside the others."""
+    """Forecasts of all channels, or of the one at place `target`, each beside the others: `learn`, then `forecast`.
+
+    >>> made = DailySeries("made", date(2026, 1, 1), 1000 + 5.0 * np.arange(60))
+    >>> round(forecast_growth([made], [30])[0].horizons[0].mean)
+    1445
+    """
     if target is not None and not 0 <= target < len(channels):
         raise InvalidInput(f"no channel at place {target} of {len(channels)}", field="target")
-    wanted = channels if target is None else (channels[target],)
     pool = learn(channels, horizons_days)
+    wanted = channels if target is None else (channels[target],)
     return tuple(forecast(one, horizons_days, pool) for one in wanted)
 
 
 class Outlook:
-    """Forecasts of every channel of a panel at every origin, each from what was known then."""
+    """Forecasts of channels at every origin, each from what was known then."""
 
-    def __init__(self, panel: Panel, pool: GrowthPool, horizons: Sequence[int]) -> None:
-        self.panel = panel
-        self.horizons = tuple(horizons)
-        missing = [h for h in horizons if h not in pool.horizons]
+    def __init__(self, drifts: Drifts, pool: GrowthPool, horizons: Sequence[int]) -> None:
+        missing = sorted(set(horizons) - set(pool.horizons))
         if missing:
             raise InvalidInput(f"the pool was not learned for {missing} days", field="horizons_days")
-        self.at = pool.places(panel.first_day, panel.level.shape[1])
-        self.rates, self.scale = _rates_and_scale(panel, pool, self.at)
-        self.judged: dict[int, Judged] = {}
-        self.quantiles: dict[int, Floats] = {}
-        for h in self.horizons:
-            self.judged[h] = matured.judge(panel, self.rates, self.scale, h, pool.horizons[h], self.at)
-            known = pool.horizons[h].quantiles[np.maximum(self.at, 0)]
-            self.quantiles[h] = np.where((self.at >= 0)[:, None], known, THEORY)
-
-    @classmethod
-    def of(cls, channels: Sequence[DailySubscribers], horizons: Sequence[int]) -> Outlook:
-        """Of a set of channels that are each other's pool."""
-        panel = Panel.of([(one.channel, Drift.of(one)) for one in channels])
-        return cls(panel, _learn(panel, horizons), _checked(horizons))
+        self.drifts = drifts
+        at = pool.places(drifts.first_day, drifts.level.shape[1])
+        rates, scale = _rates_and_scale(drifts, pool, at)
+        self.mixtures: dict[int, Mixture] = {}
+        self.widths: dict[int, Floats] = {}  # C x T
+        self.quantiles: dict[int, Floats] = {}  # T x 4
+        for h in horizons:
+            shared = pool.horizons[h]
+            self.mixtures[h] = matured.mix(drifts, rates, scale, h, shared, at)
+            self.widths[h] = matured.own_width(self.mixtures[h].scores, h, shared, at)
+            self.quantiles[h] = _rows(shared.quantiles, at, THEORY)
 
     def bounds(self, row: int, t: int, days: int) -> tuple[float, Floats]:
         """Mean and (lo80, hi80, lo95, hi95) of a channel at an origin, in subscribers, none below 0."""
-        judged = self.judged[days]
-        base = max(float(self.panel.level[row, t]), 1.0)
-        middle = float(self.panel.level[row, t]) + base * (float(judged.mean[row, t]) - 1.0)
-        ends = middle + base * judged.width[row, t] * self.quantiles[days][t]
-        return max(middle, 0.0), np.maximum(ends, 0.0)
+        mixture, level = self.mixtures[days], float(self.drifts.level[row, t])
+        base = max(level, 1.0)
+        mean = level + base * float(mixture.mean[row, t])
+        ends = mean + base * mixture.unit[row, t] * self.widths[days][row, t] * self.quantiles[days][t]
+        return max(mean, 0.0), np.maximum(ends, 0.0)
+
+    def horizon(self, row: int, t: int, days: int) -> HorizonForecast:
+        """The forecast at an origin, and how those did that had come due by then."""
+        mixture = self.mixtures[days]
+        due = np.flatnonzero(np.isfinite(mixture.scores[row, : max(t - days + 1, 0)]))
+        level, actual = self.drifts.level[row, due], self.drifts.level[row, due + days]
+        expected = np.maximum(level + np.maximum(level, 1.0) * mixture.mean[row, due], 0.0)
+        error = np.full(len(due), np.nan)
+        np.divide((expected - actual) * 100, actual, out=error, where=actual > 0)
+        score, q = mixture.scores[row, due] / self.widths[days][row, due], self.quantiles[days][due]
+        inside = [(score >= q[:, i]) & (score <= q[:, i + 1]) for i in (0, 2)]
+        weights = dict(zip(MEMBERS, map(float, mixture.weights[row, t]), strict=True))
+        mean, ends = self.bounds(row, t, days)
+        return HorizonForecast(days, mean, *map(float, ends), weights, summary(error, *inside))
 
 
-def at_origin(outlook: Outlook, row: int, t: int, drift: Drift) -> Forecast:
-    """The forecast of a channel at its last origin."""
-    horizons = tuple(_horizon(outlook, row, t, h) for h in outlook.horizons)
-    origin = outlook.panel.first_day + timedelta(days=t)
-    level = float(outlook.panel.level[row, t])
-    return Forecast(outlook.panel.channels[row], origin, level, horizons, drift.steps, _notes(drift, horizons))
+def learn_from(drifts: Drifts, horizons: Sequence[int]) -> GrowthPool:
+    """See `learn`. Also learns each horizon's halves, which hold its quantiles while its own errors are few."""
+    rate, scale = matured.pooled(drifts.rates.mean(axis=2)), matured.pooled(np.log(drifts.scale))
+    learned: dict[int, PoolHorizon] = {}
+    pool = GrowthPool(drifts.first_day, rate, scale, learned)
+    at = np.arange(len(rate))
+    rates, scales = _rates_and_scale(drifts, pool, at)
+    for h in sorted({days >> halved for days in horizons for halved in range(days.bit_length())}):
+        shorter = learned[h // 2].quantiles if h > 1 else np.tile(THEORY, (len(at), 1))
+        errors, counted = matured.member_sums(drifts, rates, scales, h)
+        shared = PoolHorizon(errors, counted, np.zeros(len(at)), shorter)
+        scores = matured.mix(drifts, rates, scales, h, shared, at).scores
+        shared = PoolHorizon(errors, counted, matured.score_sums(scores), shorter)
+        scores = scores / matured.own_width(scores, h, shared, at)
+        learned[h] = PoolHorizon(errors, counted, shared.score, matured.quantiles(scores, h, shorter))
+    return pool
 
 
-def _horizon(outlook: Outlook, row: int, t: int, days: int) -> HorizonForecast:
-    judged = outlook.judged[days]
-    middle, ends = outlook.bounds(row, t, days)
-    due = np.flatnonzero(np.isfinite(judged.scores[row, : max(t - days + 1, 0)]))
-    level = np.maximum(outlook.panel.level[row, due], 1.0)
-    actual = outlook.panel.level[row, due + days]
-    expected = outlook.panel.level[row, due] + level * (judged.mean[row, due] - 1.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        error = (expected - actual) / actual * 100
-    score, q = judged.scores[row, due], outlook.quantiles[days][due]
-    inside80, inside95 = (score >= q[:, 0]) & (score <= q[:, 1]), (score >= q[:, 2]) & (score <= q[:, 3])
-    weights = dict(zip(MEMBERS, map(float, judged.weights[row, t]), strict=True))
-    return HorizonForecast(days, middle, *map(float, ends), weights, summary(error, inside80, inside95))
+def _rates_and_scale(drifts: Drifts, pool: GrowthPool, at: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    nothing = np.array(np.nan)
+    rates = matured.member_rates(drifts, _rows(pool.rate, at, nothing))
+    return rates, matured.scales(drifts, _rows(pool.scale, at, nothing))
 
 
-def _notes(drift: Drift, horizons: Sequence[HorizonForecast]) -> tuple[str, ...]:
+def _rows(values: Floats, at: NDArray[np.intp], before: Floats) -> Floats:
+    """Rows of `values` at places, `before` where the place is negative."""
+    found = np.broadcast_to(before, (len(at), *values.shape[1:])).copy()
+    found[at >= 0] = values[at[at >= 0]]
+    return found
+
+
+def _notes(drift: Drift, horizons: Sequence[HorizonForecast], behind: int) -> tuple[str, ...]:
     notes = []
+    if behind > 0:
+        notes.append(f"last read {behind} days before other channels: horizons count from that reading")
     unread = int((~drift.read).sum())
     if unread:
-        notes.append(f"{unread} of {len(drift.read)} days were not read: their changes are taken as even")
-    notes.extend(
-        f"{one.days} days: no earlier forecast of this channel came due; the interval rests on others and theory"
-        for one in horizons
-        if one.backtest.n == 0
-    )
+        notes.append(f"{unread} of {len(drift.read)} days were not read: changes over them are taken as even")
+    untried = [str(one.days) for one in horizons if not one.backtest.n]
+    if untried:
+        notes.append(f"no forecast of this channel over {', '.join(untried)} days has come due yet: width from others")
     if drift.steps:
-        notes.append(f"{len(drift.steps)} steps are taken as done once, not as growth")
+        notes.append(f"{len(drift.steps)} changes are taken as done once, not as growth")
     return tuple(notes)
-
-
-def _learn(panel: Panel, horizons_days: Sequence[int]) -> GrowthPool:
-    horizons = _checked(horizons_days)
-    pool = GrowthPool(panel.first_day, matured.pool_rate(panel), matured.pool_scale(panel), {})
-    at = np.arange(panel.level.shape[1])
-    rates, scale = _rates_and_scale(panel, pool, at)
-    learned: dict[int, PoolHorizon] = {}
-    for h in sorted({part for days in horizons for part in matured.chain(days)}):
-        sums = matured.sums(panel, rates, scale, h)
-        # The channels' own widths need the pool's mean score first: one pass with all widths alike.
-        alike = matured.judge(panel, rates, scale, h, sums, at)
-        raw = np.abs((alike.change - (alike.mean - 1.0)) / (scale * matured.theory(h, panel.days)))
-        sums = replace(sums, score=np.nansum(np.minimum(raw, 5.0), axis=0))
-        scores = matured.judge(panel, rates, scale, h, sums, at).scores
-        shorter = learned[h // 2].quantiles if h > 1 else np.tile(THEORY, (len(at), 1))
-        learned[h] = replace(sums, quantiles=matured.quantiles(scores, h, shorter))
-    return replace(pool, horizons=learned)
-
-
-def _rates_and_scale(panel: Panel, pool: GrowthPool, at: NDArray[np.intp]) -> tuple[Floats, Floats]:
-    known = at >= 0
-    place = np.maximum(at, 0)
-    rate, scale = (
-        np.where(known, values[place], np.nan) if len(values) else values for values in (pool.rate, pool.scale)
-    )
-    return matured.member_rates(panel, rate), matured.scales(panel, scale)
-
-
-def _checked(horizons_days: Sequence[int]) -> tuple[int, ...]:
-    horizons = tuple(horizons_days)
-    if not horizons:
-        raise InvalidInput("no horizon was asked for", field="horizons_days")
-    for days in horizons:
-        if not 1 <= days <= LONGEST_HORIZON:
-            raise InvalidInput(f"a horizon is 1 to {LONGEST_HORIZON} days, not {days}", field="horizons_days")
-    return horizons
-
-
-def _enough(channel: str, drift: Drift, horizons: Sequence[int]) -> None:
-    have = int(drift.days[-1]) if len(drift.days) else 0
-    if have < LEAST_DAYS:
-        raise InsufficientData(f"days with a subscriber count of {channel}", needed=LEAST_DAYS, have=have)
-    reach = -(-max(horizons) // REACH)
-    if len(drift.level) < reach:
-        raise InsufficientData(
-            f"days of {channel} to look {max(horizons)} days ahead", needed=reach, have=len(drift.level)
-        )

@@ -1,35 +1,34 @@
 """What forecasts that had come due by each day say about the next: weights of members, own width, quantiles of errors.
 
-Everything is by day of the panel and uses, at day t and for a horizon of h days, only origins up to t - h.
+Everything is by channel and day (C x T); at day t, for a horizon of h days, it uses only origins up to t - h.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.history import Floats, Ints
-from training.forecasting.drift import Panel
+from training.forecasting.drift import Drifts
 
 MEMBERS = ("recent", "usual", "pool")
-#: How much a member counts before anything came due; then times its mean error to the power of -SHARPNESS.
+#: How much a member counts before anything came due; afterwards times its mean error to the power of -SHARPNESS.
 PRIOR = np.array([1.0, 1.0, 0.5])
 SHARPNESS = 2.0
-#: Forecasts that did not overlap (origins / horizon) which a channel's own ones are to outweigh: those of the others.
-OWN_WEIGHTS, OWN_WIDTH = 10.0, 10.0
-#: ... and a horizon's own quantiles: those of half the horizon.
-OWN_QUANTILES = 15.0
+#: Origins over horizon (forecasts that do not overlap) at which a channel's own errors outweigh those of the pool, in
+#: the weights of members and in the width; and at which a horizon's quantiles outweigh those of half the horizon.
+OWN_WEIGHTS, OWN_WIDTH, OWN_QUANTILES = 10.0, 10.0, 15.0
 #: Share of the pool's scale in each channel's (of logarithms).
 POOL_SCALE = 0.3
 LEAST_POOL = 4  # channels
 FORGET = 14.0  # days in which an error comes to count half in the quantiles
-LEVELS = (0.1, 0.9, 0.025, 0.975)
-#: Quantiles of scores before anything came due: of a Gaussian random walk, whose standard deviation is 1.25 times its
-#: mean absolute change; the outer ones are those of heavier tails (t with 5 degrees of freedom).
+#: Half-life of the mean that would filter growth best: how fast growth itself is taken to change.
 TYPICAL_LIFE = 14.0
+LEVELS = np.array([0.1, 0.9, 0.025, 0.975])
+#: Quantiles of scores before anything came due: Gaussian (the standard deviation is 1.25 mean absolute changes), the
+#: outer ones those of heavier tails (t with 5 degrees of freedom).
 THEORY = np.array([-1.6, 1.6, -3.2, 3.2])
 _TYPICAL = 1.2  # mean absolute score before anything came due
 _CAP = 5.0  # a score counts up to this in a channel's width
@@ -39,7 +38,7 @@ _CAP = 5.0  # a score counts up to this in a channel's width
 class PoolHorizon:
     """Sums over the pool's channels by origin day (T), and quantiles by the day on which they were known.
 
-    member_error: T x M, with `counted` (T) origins; score: T, sums of absolute scores. quantiles: T x len(LEVELS).
+    member_error: T x M, of `counted` (T) origins; score: T, of absolute scores. quantiles: T x len(LEVELS).
     """
 
     member_error: Floats
@@ -49,31 +48,21 @@ class PoolHorizon:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged:
-    """Forecasts of one horizon from each origin (C x T) in units of the level, and how they did.
+class Mixture:
+    """Forecasts of one horizon from each origin (C x T), as changes over the level.
 
-    mean: expected count over the level. width: of a score of 1. scores: (actual - mean) / width, NaN where nothing came
-    due or no forecast could be made. weights: C x T x M.
+    mean: expected. unit: its standard deviation by theory, in mean absolute changes. weights: C x T x M. scores: errors
+    (actual - mean) / unit, NaN where nothing came due or no forecast could be made.
     """
 
     mean: Floats
-    width: Floats
-    scores: Floats
-    change: Floats
+    unit: Floats
     weights: Floats
+    scores: Floats
 
 
-def pool_rate(panel: Panel) -> Floats:
-    """Median growth of the panel's channels by day (T), NaN with fewer than LEAST_POOL of them."""
-    return _median(panel.rates.mean(axis=2))
-
-
-def pool_scale(panel: Panel) -> Floats:
-    """Median logarithm of the channels' scales by day (T), NaN with fewer than LEAST_POOL of them."""
-    return _median(np.log(panel.scale))
-
-
-def _median(values: Floats) -> Floats:
+def pooled(values: Floats) -> Floats:
+    """Median over channels by day (T), NaN with fewer than LEAST_POOL of them."""
     enough = np.isfinite(values).sum(axis=0) >= LEAST_POOL
     result = np.full(values.shape[1], np.nan)
     if enough.any():
@@ -81,109 +70,100 @@ def _median(values: Floats) -> Floats:
     return result
 
 
-def member_rates(panel: Panel, pool: Floats) -> Floats:
-    """C x T x M: rates of the members; without a pool its member says what the others say on average."""
-    others = panel.rates.mean(axis=2)
-    return np.concatenate([panel.rates, np.where(np.isfinite(pool), pool, others)[:, :, None]], axis=2)
+def member_rates(drifts: Drifts, pool: Floats) -> Floats:
+    """C x T x M: rates of the members; without a pool (NaN) its member says what the others say on average."""
+    others = drifts.rates.mean(axis=2)
+    return np.concatenate([drifts.rates, np.where(np.isfinite(pool), pool, others)[:, :, None]], axis=2)
 
 
-def scales(panel: Panel, pool: Floats) -> Floats:
-    """C x T: the channels' scales, drawn towards the pool's."""
-    own = np.log(panel.scale)
-    return np.exp(own + POOL_SCALE * np.where(np.isfinite(pool), pool - own, 0.0))
-
-
-def member_errors(panel: Panel, rates: Floats, scale: Floats, days: int) -> tuple[Floats, Floats]:
-    """Absolute errors of the members in units of theory (C x T x M), and the changes over the level (C x T)."""
-    change = np.full(panel.level.shape, np.nan)
-    ahead = panel.level.shape[1] - days
-    if ahead > 0:
-        read = panel.origin[:, :ahead] & panel.read[:, days:]
-        base = np.maximum(panel.level[:, :ahead], 1.0)
-        change[:, :ahead] = np.where(read, (panel.level[:, days:] - panel.level[:, :ahead]) / base, np.nan)
-    unit = scale * theory(days, panel.days)
-    return np.abs(change[:, :, None] - days * rates) / unit[:, :, None], change
-
-
-def theory(days: int, known: Ints) -> Floats:
-    """Standard deviation of the change over `days` days in units of a day's, where the rate was found from `known` days.
-
-    Of a local linear trend (Harvey 1989) whose best filter is a mean with half-life TYPICAL_LIFE: a = 1 - 2^(-1/life)
-    is the weight of the last change, so the rate found has variance max(a, 1 / known) and itself walks with a^2 / (1 -
-    a) a day: h + h^2 max(a, 1/n) + h^3 a^2 / (3 (1 - a)), rooted.
-    """
-    a = 1.0 - 0.5 ** (1.0 / TYPICAL_LIFE)
-    found = np.maximum(a, 1.0 / np.maximum(known, 1))
-    return np.sqrt(days + days**2 * found + days**3 * a**2 / (3 * (1 - a)))
-
-
-def judge(panel: Panel, rates: Floats, scale: Floats, days: int, pool: PoolHorizon, at: NDArray[np.intp]) -> Judged:
-    """Weigh the members and the widths of each channel. at: T, the pool's day for each day of the panel."""
-    errors, change = member_errors(panel, rates, scale, days)
-    due, n = matured(np.nan_to_num(errors), np.isfinite(errors).all(axis=2), days)
-    pooled = _up_to(pool.member_error, at - days) + _TYPICAL
-    pooled = pooled / (_up_to(pool.counted, at - days) + 1.0)[:, None]
-    worth = n / days
-    error = (OWN_WEIGHTS * pooled[None] + due / days) / (OWN_WEIGHTS + worth)[:, :, None]
-    weights = PRIOR * error**-SHARPNESS
-    weights = weights / weights.sum(axis=2, keepdims=True)
-    mean = days * (weights * rates).sum(axis=2)
-
-    unit = scale * theory(days, panel.days)
-    scores = (change - mean) / unit
-    own, n = matured(np.minimum(np.abs(np.nan_to_num(scores)), _CAP), np.isfinite(scores), days)
-    typical = (_up_to(pool.score, at - days) + _TYPICAL) / (_up_to(pool.counted, at - days) + 1.0)
-    wider = (OWN_WIDTH + own / days / typical) / (OWN_WIDTH + n / days)
-    return Judged(1.0 + mean, unit * wider, scores / wider, change, weights)
-
-
-def matured(values: Floats, known: NDArray[np.bool_], days: int) -> tuple[Floats, Floats]:
-    """Sums of known values over origins up to t - days, and their number, by channel and day t (axis 1)."""
-    masked = np.where(known[:, :, None] if values.ndim == 3 else known, values, 0.0)
-    return _shift(np.cumsum(masked, axis=1), days), _shift(np.cumsum(known.astype(float), axis=1), days)
-
-
-def _shift(sums: Floats, days: int) -> Floats:
-    later = np.zeros_like(sums)
-    if days < sums.shape[1]:
-        later[:, days:] = sums[:, :-days]
-    return later
-
-
-def _up_to(values: Floats, last: NDArray[np.intp]) -> Floats:
-    """Sums of the rows of `values` up to each of `last`, which may lie before the first or after the end."""
-    sums = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])
-    result: Floats = sums[np.clip(last + 1, 0, len(values))]
+def scales(drifts: Drifts, pool: Floats) -> Floats:
+    """C x T: the channels' scales, drawn towards the pool's (logarithms; NaN: none)."""
+    own = np.log(drifts.scale)
+    result: Floats = np.exp(own + POOL_SCALE * np.where(np.isfinite(pool), pool - own, 0.0))
     return result
 
 
-def sums(panel: Panel, rates: Floats, scale: Floats, days: int) -> PoolHorizon:
-    """The pool's sums of member errors; scores and quantiles follow once the members are weighed."""
-    errors, _ = member_errors(panel, rates, scale, days)
-    known = np.isfinite(errors).all(axis=2)
-    total = np.where(known[:, :, None], errors, 0.0).sum(axis=0)
-    length = panel.level.shape[1]
-    return PoolHorizon(total, known.sum(axis=0).astype(float), np.zeros(length), np.zeros((length, len(LEVELS))))
+def change(drifts: Drifts, days: int) -> Floats:
+    """What came: change over the level within `days` days after each origin (C x T), NaN where it is not known."""
+    result = np.full(drifts.level.shape, np.nan)
+    ahead = drifts.level.shape[1] - days
+    if ahead > 0:
+        now, then = drifts.level[:, :ahead], drifts.level[:, days:]
+        usable = drifts.origin[:, :ahead] & drifts.read[:, days:]
+        result[:, :ahead] = np.where(usable, (then - now) / np.maximum(now, 1.0), np.nan)
+    return result
+
+
+def theory(days: int, known: Ints) -> Floats:
+    """Standard deviation of the change over h = `days` days in units of a day's, the rate found from `known` days.
+
+    Of a local linear trend (Harvey, 1989) whose best filter is a mean of half-life TYPICAL_LIFE: with a = 1 - 2^(-1 /
+    life), the weight of the last change, the rate found has variance max(a, 1 / known) and walks on with a^2 / (1 - a)
+    a day. Together h + h^2 max(a, 1 / known) + h^3 a^2 / (3 (1 - a)), rooted.
+    """
+    a = 1.0 - 0.5 ** (1.0 / TYPICAL_LIFE)
+    found = np.maximum(a, 1.0 / np.maximum(known, 1))
+    result: Floats = np.sqrt(days + days**2 * found + days**3 * a**2 / (3 * (1 - a)))
+    return result
+
+
+def member_errors(drifts: Drifts, rates: Floats, scale: Floats, days: int) -> Floats:
+    """Absolute errors of the members in units of theory (C x T x M), NaN where nothing came due."""
+    unit = scale * theory(days, drifts.days)
+    result: Floats = np.abs(change(drifts, days)[:, :, None] - days * rates) / unit[:, :, None]
+    return result
+
+
+def member_sums(drifts: Drifts, rates: Floats, scale: Floats, days: int) -> tuple[Floats, Floats]:
+    """Sums of the members' errors over channels by origin day (T x M), and of how many (T)."""
+    errors = member_errors(drifts, rates, scale, days)
+    return np.nansum(errors, axis=0), np.isfinite(errors[:, :, 0]).sum(axis=0).astype(float)
+
+
+def mix(drifts: Drifts, rates: Floats, scale: Floats, days: int, pool: PoolHorizon, at: NDArray[np.intp]) -> Mixture:
+    """Weigh the members by errors that came due. at: T, the pool's day for each of the days."""
+    errors = member_errors(drifts, rates, scale, days)
+    due, n = _due(errors, days)
+    usual = (_up_to(pool.member_error, at - days) + _TYPICAL) / (_up_to(pool.counted, at - days) + 1.0)[:, None]
+    error = (OWN_WEIGHTS * usual + due / days) / (OWN_WEIGHTS + n / days)
+    weights = PRIOR * error**-SHARPNESS
+    weights = weights / weights.sum(axis=2, keepdims=True)
+    mean = days * (weights * rates).sum(axis=2)
+    unit = scale * theory(days, drifts.days)
+    return Mixture(mean, unit, weights, (change(drifts, days) - mean) / unit)
+
+
+def score_sums(scores: Floats) -> Floats:
+    """Sums of absolute scores over channels by origin day (T)."""
+    return np.nansum(np.minimum(np.abs(scores), _CAP), axis=0)
+
+
+def own_width(scores: Floats, days: int, pool: PoolHorizon, at: NDArray[np.intp]) -> Floats:
+    """C x T: how many times wider than usual the channel's errors were that came due, drawn towards 1."""
+    due, n = _due(np.minimum(np.abs(scores), _CAP)[:, :, None], days)
+    usual = (_up_to(pool.score, at - days) + _TYPICAL) / (_up_to(pool.counted, at - days) + 1.0)
+    result: Floats = (OWN_WIDTH + due[:, :, 0] / days / usual) / (OWN_WIDTH + n[:, :, 0] / days)
+    return result
 
 
 def quantiles(scores: Floats, days: int, shorter: Floats) -> Floats:
-    """Quantiles of the scores that were due by each day (T x len(LEVELS)), held at those of a shorter horizon.
+    """Quantiles at LEVELS of the scores that came due by each day (T x 4), held at those of a shorter horizon.
 
-    Each is the mean of the empirical quantile and of the symmetric one of absolute scores (skewness of a few errors is
-    mostly chance), older errors counting less; a quantile of n effective scores outweighs the shorter horizon's as n /
-    days outweighs OWN_QUANTILES.
+    Conformal prediction (Vovk et al., 2005) along time: the empirical quantile, older errors counting less, averaged
+    with the symmetric one of absolute scores, since the skewness of a few errors is mostly chance.
     """
-    place = np.nonzero(np.isfinite(scores))
-    value, origin = scores[place], place[1]
+    row, origin = np.nonzero(np.isfinite(scores))
+    value = scores[row, origin]
     found = shorter.copy()
     if len(value) == 0:
         return found
-    order, order_abs = np.argsort(value), np.argsort(np.abs(value))
+    order, by_size = np.argsort(value), np.argsort(np.abs(value))
     for t in range(int(origin.min()) + days, scores.shape[1]):
-        weight = np.where(origin <= t - days, 0.5 ** ((t - days - origin) / FORGET), 0.0)
+        age = t - days - origin
+        weight = np.where(age >= 0, 0.5 ** (np.maximum(age, 0) / FORGET), 0.0)
         worth = weight.sum() ** 2 / (weight**2).sum() / days
-        signed = _weighted(value[order], weight[order], np.array(LEVELS))
-        size = _weighted(np.abs(value)[order_abs], weight[order_abs], np.array([0.8, 0.95]))
+        signed = _weighted(value[order], weight[order], LEVELS)
+        size = _weighted(np.abs(value)[by_size], weight[by_size], np.array([0.8, 0.95]))
         even = np.array([-size[0], size[0], -size[1], size[1]])
         found[t] = (worth * (signed + even) / 2 + OWN_QUANTILES * shorter[t]) / (worth + OWN_QUANTILES)
     return found
@@ -196,9 +176,17 @@ def _weighted(ordered: Floats, weight: Floats, levels: Floats) -> Floats:
     return result
 
 
-def chain(days: int) -> Sequence[int]:
-    """A horizon and its halves down to a day, shortest first: 1, 3, 7 for 7 days."""
-    halves = [days]
-    while halves[-1] > 1:
-        halves.append(halves[-1] // 2)
-    return halves[::-1]
+def _due(values: Floats, days: int) -> tuple[Floats, Floats]:
+    """Sums of the known values over origins up to t - days, and how many (C x T x M, C x T x 1)."""
+    counted = np.isfinite(values[:, :, :1])
+    sums, n = np.cumsum(np.nan_to_num(values), axis=1), np.cumsum(counted.astype(float), axis=1)
+    later, later_n = np.zeros_like(sums), np.zeros_like(n)
+    later[:, days:], later_n[:, days:] = sums[:, : max(sums.shape[1] - days, 0)], n[:, : max(n.shape[1] - days, 0)]
+    return later, later_n
+
+
+def _up_to(values: Floats, last: NDArray[np.intp]) -> Floats:
+    """Sums of the rows of `values` up to each of `last`, which may lie before the first row or after the end."""
+    sums = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])
+    result: Floats = sums[np.clip(last + 1, 0, len(values))]
+    return result

@@ -39,6 +39,7 @@ from actors.alerts_fusion import backtest, defaults
 from actors.alerts_fusion.actor import Alerts
 from actors.alerts_fusion.reading import by_days
 from actors.alerts_fusion.samples import Samples, Source, samples
+from actors.analytics_fusion.actor import Analytics
 from bench._postman import SECRET
 from bench._receiver import Receiver, half
 from bench._simulated import day, histories, read_less, store, weaker_posts
@@ -176,7 +177,7 @@ class _Nobody:
 
 def _service(database: Database, clock: Any) -> Alerts:
     nobody: AnomalyService = _Nobody()
-    return Alerts(database, clock, nobody, wall=ManualClock(), autostart=False)
+    return Alerts(database, clock, nobody, Analytics(database, clock), wall=ManualClock(), autostart=False)
 
 
 def service(options: argparse.Namespace) -> tuple[list[Bar], dict[str, Any]]:

@@ -186,11 +186,13 @@ def _anomaly(wiring: Wiring, name: str, shard: int) -> tuple[type[Any], dict[str
 
 def _alerts(wiring: Wiring, _name: str, shard: int) -> tuple[type[Any], dict[str, Any]]:
     from actors.alerts_fusion.actor import Alerts
+    from serve_apps.proxy import served
 
     return Alerts, {
         "database": wiring.database,
         "clock": wiring.clock,
         "anomaly": Proxies.of(wiring.topology).anomaly,
+        "analytics": served(AnalyticsService, ANALYTICS),
         "settings": wiring.settings.alerts,
         "tenant": wiring.settings.tenant,
         "tick_s": wiring.settings.tick_s,

@@ -1,18 +1,21 @@
-"""Serve applications as services: calls a deployment like a local object, with the typed errors that it raised."""
+"""Serve applications as services: calls a deployment like a local object, with the typed errors that it raised.
+
+Serve is imported with the first call: it takes 90 MB, and an actor that holds such a service may never ask it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
-from ray.serve.exceptions import RayServeException
-from ray.serve.handle import DeploymentHandle
 
 from core.errors import AnalyticBotError, Broken, ServiceUnavailable
+
+if TYPE_CHECKING:
+    from ray.serve.handle import DeploymentHandle
 
 P = TypeVar("P")
 
@@ -34,6 +37,8 @@ class ServedService:
         return call
 
     def _call(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        from ray.serve.exceptions import RayServeException
+
         try:
             response = getattr(_handle(self.app), method).remote(*args, **kwargs)
             return response.result(timeout_s=self.timeout_s)
@@ -52,6 +57,8 @@ class ServedService:
 @cache
 def _handle(app: str) -> DeploymentHandle[Any]:
     """One handle an application and process: each costs a task and some memory, and survives redeployments."""
+    from ray import serve
+
     return serve.get_app_handle(app)
 
 

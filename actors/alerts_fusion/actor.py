@@ -1,4 +1,4 @@
-"""The alerts service: follows arrived data and the clock, keeps alerts and their outbox, answers about both."""
+"""The alerts service: follows arrived data and the clock, keeps alerts, scheduled reports and their outbox."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from actors.alerts_fusion.book import Book
 from actors.alerts_fusion.judge import MOST, Judge
 from actors.alerts_fusion.live import USUAL_DAYS, live
 from actors.alerts_fusion.outbox import Postman
+from actors.alerts_fusion.reports.desk import ReportDesk
 from actors.alerts_fusion.trial import Trial
 from actors.alerts_fusion.wording import excerpt
 from core import telemetry
 from core.clock import DAY, Clock, SystemClock
 from core.delivery.senders import Senders, shown
 from core.errors import AnalyticBotError, InsufficientData, InvalidInput, NoData, Refused
-from core.protocols import AnomalyService
+from core.protocols import AnalyticsService, AnomalyService
 from core.schemas.alerts import (
     Alert,
     AlertReport,
@@ -37,6 +38,7 @@ from core.schemas.alerts import (
     Target,
 )
 from core.schemas.health import Health
+from core.schemas.report_schedules import ReportSchedule, ReportSpec, ReportsSent
 from core.settings import AlertSettings
 from core.store.alert_rules import AlertStore, StoredRule, public
 from core.store.channels import ChannelStore
@@ -58,8 +60,8 @@ class Alerts:
     """Implements `core.protocols.AlertsService`; one shard judges the channels whose id falls to it.
 
     Rule states, alerts, what is told of them and the offset of one batch of events are committed together: killed at
-    any moment, the next pass does the same work again with the same result. Two threads: one judges, one delivers, so
-    that a slow receiver does not delay the next alert.
+    any moment, the next pass does the same work again with the same result. Three threads: one judges, one delivers,
+    one makes reports, so that neither a slow receiver nor a long report delays the next alert.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Alerts:
         database: Database,
         clock: Clock,
         anomaly: AnomalyService,
+        analytics: AnalyticsService,
         settings: AlertSettings | None = None,
         tenant: str = "default",
         *,
@@ -92,17 +95,20 @@ class Alerts:
         self.judge = Judge(
             database, self.channels, self.book, anomaly, self.settings, clock, self.wall, tenant, self.shard
         )
+        self.desk = ReportDesk(
+            self.channels, self.lists, self.outbox, analytics, self.senders, clock, self.wall, self.shard
+        )
         # Jitter must differ between processes, so it is seeded only where somebody asks for it.
         rng = np.random.default_rng(seed)
         self.postman = Postman(self.outbox, self.senders, self.settings, clock, self.wall, rng)
-        self._lock = threading.Lock()
+        self._lock, self._reporting = threading.Lock(), threading.Lock()
         self._failed: dict[str, str] = {}  # turn to its last error
         self._turned: dict[str, float] = {}
         self._stop = threading.Event()
         if self.settings.digest_at is not None:
             digest.last_due(self.settings.digest_at, self.settings.digest_timezone, 0)  # InvalidInput now, not at night
         if autostart:
-            for name, turn in (("judge", self.catch_up), ("deliver", self.deliver)):
+            for name, turn in (("judge", self.catch_up), ("deliver", self.deliver), ("report", self.send_reports)):
                 self._turned[name] = self.wall.monotonic()
                 threading.Thread(target=self._run, args=(name, turn, tick_s), name=name, daemon=True).start()
 
@@ -271,7 +277,30 @@ class Alerts:
         found = self.outbox.delivery(delivery_id)
         return replace(found, target=shown(found.target))
 
-    # ------------------------------------------------------------ the two turns
+    # ------------------------------------------------------------ scheduled reports
+
+    def schedule_report(self, spec: ReportSpec, key: str) -> ReportSchedule:
+        """Send a report again and again; see AlertsService."""
+        return _public_schedule(self.desk.add(spec, key))
+
+    def report_schedules(self) -> tuple[ReportSchedule, ...]:
+        """All, by the moment at which they are due."""
+        return tuple(map(_public_schedule, self.desk.store.all()))
+
+    def report_schedule(self, schedule_id: str) -> ReportSchedule:
+        """One; NotFound."""
+        return _public_schedule(self.desk.store.get(schedule_id))
+
+    def remove_report_schedule(self, schedule_id: str) -> ReportSchedule:
+        """Send no more of it; NotFound."""
+        return _public_schedule(self.desk.store.remove(schedule_id))
+
+    # ------------------------------------------------------------ the three turns
+
+    def send_reports(self) -> ReportsSent:
+        """Write the reports that are due for delivery."""
+        with self._reporting:
+            return self.desk.turn()
 
     def deliver(self) -> DeliveryReport:
         """Send what is due."""
@@ -294,7 +323,9 @@ class Alerts:
             return Health(SERVICE, "broken", error.message, os.getpid())
         details = {"behind": last - offset, "rules": rules, "open": open_, "due": due, "deliveries": tally}
         stuck = [name for name, at in self._turned.items() if self.wall.monotonic() - at > STUCK_S]
-        problems = [f"{name}: {error}" for name, error in {**self._failed, **self.judge.trouble}.items()]
+        trouble = {**self._failed, **self.judge.trouble}
+        problems = [f"{name}: {error}" for name, error in trouble.items()]
+        problems += [f"report {error}" for error in self.desk.trouble.values()]
         problems += [f"{name} has not ended a turn for {STUCK_S:g} s" for name in stuck]
         if tally.get("dead"):
             details["given_up"] = tally["dead"]
@@ -314,6 +345,10 @@ def _shown(spec: RuleSpec) -> RuleSpec:
 
 def _public(rule: StoredRule) -> AlertRule:
     return public(rule, _shown(rule.spec))
+
+
+def _public_schedule(found: ReportSchedule) -> ReportSchedule:
+    return replace(found, spec=replace(found.spec, targets=tuple(map(shown, found.spec.targets))))
 
 
 def _limited(limit: int) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
 
-from actors.alerts_fusion.quiet import clock_time, moment
-from core.buckets import local_date, shown
+from actors.alerts_fusion import due
+from actors.alerts_fusion.quiet import clock_time
+from core.buckets import shown
 from core.schemas.alerts import OPEN, SEVERITIES, Alert, Digest
 
 
@@ -45,6 +45,4 @@ def digest(alerts: Sequence[Alert], undelivered: int, since: int, until: int, ti
 
 def last_due(at: str, timezone: str, now: int) -> int:
     """The newest moment by now at which a daily digest was due. at: HH:MM."""
-    today, time = local_date(timezone, now), clock_time(at, "digest_at")
-    due = moment(timezone, today, time)
-    return due if due <= now else moment(timezone, today - timedelta(days=1), time)
+    return due.last_due(clock_time(at, "digest_at"), timezone, now)

@@ -20,10 +20,12 @@ from core import telemetry
 from core.clock import Clock
 from core.codec import to_json
 from core.delivery.senders import Message, Senders
-from core.errors import AnalyticBotError, ServiceUnavailable
-from core.schemas.alerts import DeliveryReport, Target
+from core.errors import AnalyticBotError, Refused, ServiceUnavailable
+from core.schemas.alerts import DeliveryReport, Notice, Target
+from core.schemas.reports import Report
 from core.settings import AlertSettings
 from core.store.deliveries import DeliveryStore, Outgoing
+from core.store.report_schedules import ReportFiles
 
 _AT_ONCE = 4  # targets
 
@@ -76,8 +78,8 @@ class Postman:
 
     def _try(self, out: Outgoing) -> str:
         notice = out.notice
-        message = Message(out.id, wording.subject(notice), notice.text, to_json(notice))
         try:
+            message = Message(out.id, wording.subject(notice), notice.text, to_json(notice), self._file(notice))
             self.senders.send(out.target, message, self.wall.now())
         except ServiceUnavailable as error:
             return self._again(out, error)
@@ -88,6 +90,14 @@ class Postman:
             return self._again(out, ServiceUnavailable(f"sending failed: {type(error).__name__}"))
         self.store.settle(out.id, "sent", reason=None, sent_at=self.wall.now())
         return "sent"
+
+    def _file(self, notice: Notice) -> Report | None:
+        if notice.report is None or notice.report.file is None:
+            return None
+        found = ReportFiles(self.store.database, self.store.tenant).get(notice.report.file.id)
+        if found is None:
+            raise Refused(f"{notice.report.file.name} is kept no longer")
+        return found
 
     def _again(self, out: Outgoing, error: ServiceUnavailable) -> str:
         if out.attempts >= self.settings.attempts:

@@ -76,6 +76,8 @@ def excerpt(text: str | None, at: int = 0) -> str | None:
 
 def subject(notice: Notice) -> str:
     """A heading, one line."""
+    if notice.report is not None:
+        return f"{notice.report.schedule}: {notice.report.channel}".replace("\n", " ")
     if notice.alert is None:
         return f"{len(notice.notices)} alerts"
     a = notice.alert

@@ -51,7 +51,7 @@ def list_alerts(
 def show(alert: Id, json: AsJson = False) -> None:
     """One alert, and who was told of it."""
     with connect(settings=settings()) as bot:
-        found = bot.alerts.get(_whole(alert, [a.id for a in bot.alerts.list(limit=1000)]))
+        found = bot.alerts.get(whole(alert, [a.id for a in bot.alerts.list(limit=1000)]))
         told = bot.alerts.deliveries(found.id)
     if json:
         show_json({"alert": found, "deliveries": told})
@@ -68,8 +68,8 @@ def acknowledge(
 ) -> None:
     """Take care of an alert: it is not escalated."""
     with connect(settings=settings()) as bot:
-        found = bot.alerts.acknowledge(_whole(alert, [a.id for a in bot.alerts.list(limit=1000)]), by)
-    _said(found, f"{found.id[:12]} is {found.state} by {found.acknowledged_by}", json)
+        found = bot.alerts.acknowledge(whole(alert, [a.id for a in bot.alerts.list(limit=1000)]), by)
+    said(found, f"{found.id[:12]} is {found.state} by {found.acknowledged_by}", json)
 
 
 @alerts.command("snooze")
@@ -80,8 +80,8 @@ def snooze(
 ) -> None:
     """Say nothing of an alert for a while; it is told again if it is still there."""
     with connect(settings=settings()) as bot:
-        found = bot.alerts.snooze(_whole(alert, [a.id for a in bot.alerts.list(limit=1000)]), hours=hours)
-    _said(found, f"{found.id[:12]} is snoozed until {when(found.snoozed_until)}", json)
+        found = bot.alerts.snooze(whole(alert, [a.id for a in bot.alerts.list(limit=1000)]), hours=hours)
+    said(found, f"{found.id[:12]} is snoozed until {when(found.snoozed_until)}", json)
 
 
 @alerts.command("digest")
@@ -90,7 +90,7 @@ def digest(days: Annotated[float, typer.Option(min=0.01, max=366)] = 1.0, json: 
     with connect(settings=settings()) as bot:
         last = bot.alerts.digest()
         found = last if days == 1.0 else bot.alerts.digest(last.until - round(days * 86400))
-    _said(found, found.text, json)
+    said(found, found.text, json)
 
 
 @alerts.command("deliveries")
@@ -103,8 +103,8 @@ def deliveries(
     """What was told to whom, newest first."""
     with connect(settings=settings()) as bot:
         if retry is not None:
-            again = bot.alerts.retry(_whole(retry, [d.id for d in bot.alerts.deliveries(state="dead", limit=1000)]))
-            _said(again, f"{again.id[:12]} is {again.state}", json)
+            again = bot.alerts.retry(whole(retry, [d.id for d in bot.alerts.deliveries(state="dead", limit=1000)]))
+            said(again, f"{again.id[:12]} is {again.state}", json)
             return
         found = bot.alerts.deliveries(state=cast(DeliveryState | None, state), limit=limit)
     if json:
@@ -177,7 +177,7 @@ def add(
         given |= _bound(kind, below, above)
         given |= {"channels": posts_of or [], "watch_list": watch_list, "overperforms": overperforms}
         given |= {"words": word or [], "match": "all" if all_words else "any", "exclude": exclude or []}
-        given["targets"] = [_target(text) for text in to or ["log"]]
+        given["targets"] = [target(text) for text in to or ["log"]]
         if quiet is not None:
             given["quiet"] = _quiet(quiet)
         spec = from_plain(RuleSpec, given)
@@ -186,7 +186,7 @@ def add(
             past = bot.alerts.backtest(spec, backtest)
         else:
             rule = bot.alerts.add(spec, enabled=not disabled)
-            _said(rule, f"{rule.id[:12]} watches" if rule.enabled else f"{rule.id[:12]} rests", json)
+            said(rule, f"{rule.id[:12]} watches" if rule.enabled else f"{rule.id[:12]} rests", json)
             return
     if json:
         show_json(past)
@@ -210,7 +210,7 @@ def defaults(
     json: AsJson = False,
 ) -> None:
     """Store the usual rules that suit a channel's data."""
-    targets = tuple(from_plain(Target, _target(text)) for text in to or ["log"])
+    targets = tuple(from_plain(Target, target(text)) for text in to or ["log"])
     with connect(settings=settings()) as bot:
         found = bot.alerts.add_defaults(channel, targets)
     if json:
@@ -225,24 +225,24 @@ def defaults(
 def enable(rule: RuleId, json: AsJson = False) -> None:
     """Let a rule watch."""
     with connect(settings=settings()) as bot:
-        found = bot.alerts.enable(_whole(rule, [r.id for r in bot.alerts.rules()]))
-    _said(found, f"{found.spec.name} watches", json)
+        found = bot.alerts.enable(whole(rule, [r.id for r in bot.alerts.rules()]))
+    said(found, f"{found.spec.name} watches", json)
 
 
 @rules.command("disable")
 def disable(rule: RuleId, json: AsJson = False) -> None:
     """Let a rule rest, which ends its open alerts."""
     with connect(settings=settings()) as bot:
-        found = bot.alerts.disable(_whole(rule, [r.id for r in bot.alerts.rules()]))
-    _said(found, f"{found.spec.name} rests", json)
+        found = bot.alerts.disable(whole(rule, [r.id for r in bot.alerts.rules()]))
+    said(found, f"{found.spec.name} rests", json)
 
 
 @rules.command("remove")
 def remove(rule: RuleId, json: AsJson = False) -> None:
     """Take a rule away; what it raised stays."""
     with connect(settings=settings()) as bot:
-        found = bot.alerts.remove(_whole(rule, [r.id for r in bot.alerts.rules()]))
-    _said(found, f"{found.spec.name} is removed", json)
+        found = bot.alerts.remove(whole(rule, [r.id for r in bot.alerts.rules()]))
+    said(found, f"{found.spec.name} is removed", json)
 
 
 # ---------------------------------------------------------------- live
@@ -310,14 +310,15 @@ def _asked(spec: RuleSpec) -> str:
     return f"{spec.kind} of {spec.metric}{days} {spec.direction} {spec.threshold:g}"
 
 
-def _said(value: Any, text: str, json: bool) -> None:
+def said(value: Any, text: str, json: bool) -> None:
+    """An answer as a line, or as JSON."""
     if json:
         show_json(value)
     else:
         console().print(text, markup=False)
 
 
-def _whole(part: str, ids: list[str]) -> str:
+def whole(part: str, ids: list[str]) -> str:
     """The id that begins so; the part itself where none or several do (the service says what it thinks of it)."""
     found = [one for one in ids if one.startswith(part)]
     return found[0] if len(found) == 1 else part
@@ -331,7 +332,8 @@ def _bound(kind: str, below: float | None, above: float | None) -> dict[str, Any
     return {"direction": "below", "threshold": below} if above is None else {"direction": "above", "threshold": above}
 
 
-def _target(text: str) -> dict[str, str]:
+def target(text: str) -> dict[str, str]:
+    """KIND:ADDRESS as a target's fields."""
     kind, _, address = text.partition(":")
     return {"kind": kind, "address": address}
 

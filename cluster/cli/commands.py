@@ -15,6 +15,7 @@ from cluster.cli import (
     key_commands,
     lifecycle,
     model_commands,
+    report_commands,
     rollout_commands,
     study_commands,
     version_commands,
@@ -59,6 +60,7 @@ app.command()(model_commands.loop)
 app.command()(model_commands.drift)
 app.command()(demo_command.demo)
 app.add_typer(alert_commands.alerts, name="alerts")
+app.add_typer(report_commands.reports, name="reports")
 app.add_typer(data_commands.db, name="db")
 app.add_typer(version_commands.models, name="models")
 app.add_typer(rollout_commands.rollout, name="rollout")

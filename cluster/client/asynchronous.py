@@ -9,6 +9,7 @@ from cluster.client import alert_calls, calls, study_calls
 from cluster.client.alerts import AsyncAlerts
 from cluster.client.calls import Action, Readiness
 from cluster.client.forecasts import AsyncChannelForecasts
+from cluster.client.reports import AsyncReports
 from cluster.client.studies import AsyncChannelStudies, AsyncWatchLists
 from cluster.client.transport import AsyncSender, Connection
 from core.schemas.alerts import Live
@@ -325,6 +326,7 @@ class AsyncBot:
         self.rollouts = AsyncRollouts(self._send)
         self.workflows = AsyncWorkflows(self._send)
         self.alerts = AsyncAlerts(self._send)
+        self.reports = AsyncReports(self._send)
         self.watch_lists = AsyncWatchLists(self._send)
 
     async def __aenter__(self) -> AsyncBot:

@@ -9,6 +9,7 @@ from cluster.client import alert_calls, calls, study_calls
 from cluster.client.alerts import Alerts
 from cluster.client.calls import Action, Readiness
 from cluster.client.forecasts import ChannelForecasts
+from cluster.client.reports import Reports
 from cluster.client.studies import ChannelStudies, WatchLists
 from cluster.client.transport import Connection, Sender
 from core.schemas.alerts import Live
@@ -327,6 +328,7 @@ class Bot:
         self.rollouts = Rollouts(self._send)
         self.workflows = Workflows(self._send)
         self.alerts = Alerts(self._send)
+        self.reports = Reports(self._send)
         self.watch_lists = WatchLists(self._send)
 
     def __enter__(self) -> Bot:

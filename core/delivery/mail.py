@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import SecretStr
 
 from core.errors import Refused, ServiceUnavailable
+from core.schemas.reports import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,15 @@ class MailServer:
 
 
 def send_mail(
-    server: MailServer, to: str, subject: str, text: str, *, delivery_id: str, timestamp: int, timeout_s: float
+    server: MailServer,
+    to: str,
+    subject: str,
+    text: str,
+    *,
+    delivery_id: str,
+    timestamp: int,
+    timeout_s: float,
+    attachment: Report | None = None,
 ) -> None:
     """One try. Its Message-ID is the delivery's: most mail programs show a repeated message once; SMTP says nothing.
 
@@ -41,6 +50,9 @@ def send_mail(
     message["Message-ID"] = f"<{delivery_id}@{server.sender.rpartition('@')[2] or 'localhost'}>"
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(text)
+    if attachment is not None:
+        main, _, sub = attachment.media_type.partition(";")[0].partition("/")
+        message.add_attachment(attachment.content, maintype=main, subtype=sub, filename=attachment.name)
     try:
         _hand_over(server, message, timeout_s)
     except smtplib.SMTPRecipientsRefused as error:

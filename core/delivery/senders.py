@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from dataclasses import dataclass
 
@@ -13,10 +15,14 @@ from core.delivery.telegram import send_telegram
 from core.delivery.webhook import send_webhook
 from core.errors import InvalidInput, NotConfigured, ServiceUnavailable
 from core.schemas.alerts import Target
+from core.schemas.reports import Report
 from core.settings import AlertSettings
 
 _MAIL = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+")
 _CHAT = re.compile(r"-?\d{1,20}|@[A-Za-z0-9_]{4,64}")
+
+#: bytes of a file that go into a webhook's JSON; of a larger one it names where it can be read
+MOST_INLINE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,7 @@ class Message:
     subject: str
     text: str
     document: str  # JSON
+    attachment: Report | None = None
 
 
 @dataclass(frozen=True)
@@ -69,11 +76,12 @@ class Senders:
         """
         settings = self.settings
         if target.kind == "log":
-            telemetry.logger("alerts").warning("alert", delivery=message.id, subject=message.subject)
+            file = {} if message.attachment is None else {"file": message.attachment.name}
+            telemetry.logger("alerts").warning("alert", delivery=message.id, subject=message.subject, **file)
         elif target.kind == "webhook":
             send_webhook(
                 target.address,
-                message.document.encode(),
+                _body(message),
                 delivery_id=message.id,
                 timestamp=timestamp,
                 secret=self._secret(),
@@ -82,7 +90,14 @@ class Senders:
                 resolve=self.resolve,
             )
         elif target.kind == "telegram":
-            send_telegram(settings.telegram_url, self._token(), target.address, message.text, settings.timeout_s)
+            send_telegram(
+                settings.telegram_url,
+                self._token(),
+                target.address,
+                message.text,
+                settings.timeout_s,
+                message.attachment,
+            )
         else:
             send_mail(
                 self._server(),
@@ -92,6 +107,7 @@ class Senders:
                 delivery_id=message.id,
                 timestamp=timestamp,
                 timeout_s=settings.timeout_s,
+                attachment=message.attachment,
             )
 
     def _secret(self) -> str:
@@ -118,6 +134,15 @@ class Senders:
             settings.smtp_user,
             settings.smtp_password,
         )
+
+
+def _body(message: Message) -> bytes:
+    """The document, with the file's bytes in it where they are few."""
+    file = message.attachment
+    if file is None or len(file.content) > MOST_INLINE:
+        return message.document.encode()
+    whole = {**json.loads(message.document), "content_base64": base64.b64encode(file.content).decode()}
+    return json.dumps(whole, ensure_ascii=False).encode()
 
 
 def shown(target: Target) -> Target:

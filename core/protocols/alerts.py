@@ -20,6 +20,7 @@ from core.schemas.alerts import (
     RuleSpec,
     Target,
 )
+from core.schemas.report_schedules import ReportSchedule, ReportSpec, ReportsSent
 
 
 class AlertsService(Consumer, Protocol):
@@ -98,6 +99,30 @@ class AlertsService(Consumer, Protocol):
 
     def live(self, channel: str) -> Live:
         """Fresh posts: how fast they are read, beside what is usual at their age."""
+        ...
+
+    def schedule_report(self, spec: ReportSpec, key: str) -> ReportSchedule:
+        """Send a report again and again; the same key gives the same schedule. Due for the first time after now.
+
+        InvalidInput (unknown zone, form, a private address ...), NotConfigured (a target that nobody set up), NotFound
+        (a channel, a watch list).
+        """
+        ...
+
+    def report_schedules(self) -> tuple[ReportSchedule, ...]:
+        """All, by the moment at which they are due."""
+        ...
+
+    def report_schedule(self, schedule_id: str) -> ReportSchedule:
+        """One; NotFound."""
+        ...
+
+    def remove_report_schedule(self, schedule_id: str) -> ReportSchedule:
+        """Send no more of it; what is written for delivery stays. NotFound."""
+        ...
+
+    def send_reports(self) -> ReportsSent:
+        """Write the reports that are due for delivery."""
         ...
 
     def catch_up(self) -> AlertReport:

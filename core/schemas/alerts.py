@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from core.clock import DAY
+from core.schemas.reports import ReportTold
 
 #: A breach of a forecast's band is no kind yet: no forecast is stored.
 RuleKind = Literal["threshold", "change", "baseline", "anomaly", "competitor_post", "keyword"]
@@ -15,7 +16,7 @@ Severity = Literal["low", "medium", "high", "critical"]
 AlertState = Literal["firing", "acknowledged", "snoozed", "resolved"]
 DeliveryState = Literal["pending", "sent", "failed", "dead"]
 TargetKind = Literal["log", "webhook", "telegram", "email"]
-About = Literal["raised", "escalated", "reminded", "resolved", "digest"]
+About = Literal["raised", "escalated", "reminded", "resolved", "digest", "report"]
 
 SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high", "critical")
 OPEN: tuple[AlertState, ...] = ("firing", "acknowledged", "snoozed")
@@ -154,7 +155,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What is told: one thing about one alert, or (`digest`) several of them together."""
+    """What is told: one thing about one alert, several of them together (`digest`), or a scheduled report."""
 
     id: str  # the delivery's: the same however often it is sent
     about: About
@@ -162,6 +163,7 @@ class Notice:
     text: str
     alert: Alert | None = None
     notices: tuple[Notice, ...] = ()
+    report: ReportTold | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ class Delivery:
     attempts: int
     created_at: int
     not_before: int  # held back until then
-    alert_id: str | None = None  # None: a digest
+    alert_id: str | None = None  # None: a digest or a report
     sent_at: int | None = None
     reason: str | None = None  # of the last failure
 

@@ -46,6 +46,32 @@ class ChannelReport:
 
 
 @dataclass(frozen=True, slots=True)
+class FileRef:
+    """A file that was made for somebody, without its bytes."""
+
+    id: str
+    name: str
+    media_type: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTold:
+    """Which scheduled report a notice is, beside its text."""
+
+    schedule_id: str
+    schedule: str
+    channel: str
+    until: int  # when it was due; the report is of the complete days before
+    days: int
+    format: str
+    path: str | None = None  # where the gateway gives the same file again
+    file: FileRef | None = None  # None: the text is all
+    missed: tuple[int, ...] = ()  # reports that were due earlier while nobody was there; they are not made up for
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A file. CSV and Parquet hold figures of the period, daily series and posts, one row a value."""
 

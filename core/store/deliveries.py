@@ -6,6 +6,7 @@ replay that stands still does not keep a second try from being made.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Row, and_, exists, func, select
@@ -73,6 +74,12 @@ class DeliveryStore:
         """Put another notice in the place of the one with its id."""
         table = schema.delivery
         connection.execute(table.update().where(table.c.id == notice.id).values(notice=to_json(notice)))
+
+    def known(self, ids: Sequence[str]) -> frozenset[str]:
+        """Which of some ids are in the outbox."""
+        table = schema.delivery
+        with self.database.read() as connection:
+            return frozenset(connection.execute(select(table.c.id).where(table.c.id.in_(ids))).scalars())
 
     def due(self, now: int, wall: int, limit: int = 100) -> tuple[tuple[str, Target], ...]:
         """What may be sent and where, oldest first: not before its time, and after whatever its alert told before.

@@ -9,7 +9,17 @@ from fastapi import FastAPI
 from core.store.keys import KeyStore
 from serve_apps import problems
 from serve_apps.access import Door, Guard
-from serve_apps.gateway import alerts, channels, intelligence, models, rollouts, studies, system, workflows
+from serve_apps.gateway import (
+    alerts,
+    channels,
+    intelligence,
+    models,
+    reports,
+    rollouts,
+    studies,
+    system,
+    workflows,
+)
 from serve_apps.gateway.services import GatewayParts
 from serve_apps.predictor.api import build_predictor_api
 
@@ -29,7 +39,7 @@ def build_api(parts: GatewayParts) -> FastAPI:
     door = Door(KeyStore(parts.database), parts.settings.tenant, parts.settings.keys_required)
     app.add_middleware(Guard, door=door)
     problems.install(app)
-    for noun in (channels, studies, intelligence, alerts, models, rollouts, workflows, system):
+    for noun in (channels, studies, intelligence, alerts, reports, models, rollouts, workflows, system):
         app.include_router(noun.build(parts))
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from actors.alerts_fusion.actor import Alerts
+from actors.analytics_fusion.actor import Analytics
 from bench._made_channel import T0, Made
 from core.clock import DAY, HOUR, ManualClock
 from core.delivery.senders import Message, Senders
 from core.errors import AnalyticBotError, ServiceUnavailable
+from core.protocols import AnalyticsService
 from core.schemas.alerts import Alert, AlertReport, RuleSpec, Target
 from core.schemas.analytics import AnomalyFinding
 from core.schemas.health import Health
@@ -63,6 +65,7 @@ class AlertWorld:
     clock: ManualClock = field(default_factory=lambda: ManualClock(T0))
     wall: ManualClock = field(default_factory=lambda: ManualClock(1_900_000_000))
     anomaly: Findings = field(default_factory=Findings)
+    analytics: AnalyticsService | None = None
     fed: int = 0
 
     def __post_init__(self) -> None:
@@ -73,6 +76,7 @@ class AlertWorld:
             self.database,
             self.clock,
             self.anomaly,
+            self.analytics or Analytics(self.database, self.clock),
             self.settings,
             senders=self.out,
             wall=self.wall,

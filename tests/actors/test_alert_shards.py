@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from actors.alerts_fusion.actor import Alerts
+from actors.analytics_fusion.actor import Analytics
 from bench._made_channel import T0, Plan, make
 from cluster.shards import sharded
 from core.clock import DAY, HOUR
@@ -39,8 +40,8 @@ class Many(AlertWorld):
 
     def part(self, shard: int) -> Alerts:
         return Alerts(
-            self.database, self.clock, self.anomaly, self.settings, senders=self.out, wall=self.wall, seed=7,
-            autostart=False, shard=shard, shards=self.n,
+            self.database, self.clock, self.anomaly, Analytics(self.database, self.clock), self.settings,
+            senders=self.out, wall=self.wall, seed=7, autostart=False, shard=shard, shards=self.n,
         )  # fmt: skip
 
     def parts(self) -> AlertsService:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from actors.alerts_fusion import judge as module
 from actors.alerts_fusion.posts import link_of
+from actors.alerts_fusion.validation import checked
 from bench._made_channel import T0, Plan, make
 from core.clock import DAY, HOUR
 from core.errors import InsufficientData, InvalidInput, NoData, NotFound
@@ -254,12 +255,6 @@ def test_a_backtest_says_how_often_words_would_have_been_found(world: AlertWorld
     assert world.service().alerts() == ()  # nothing is raised by trying
 
 
-def refuse(world: AlertWorld, **changes: Any) -> InvalidInput:
-    with pytest.raises(InvalidInput) as wrong:
-        world.add(replace(SALE, **changes))
-    return wrong.value
-
-
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
@@ -281,10 +276,10 @@ def refuse(world: AlertWorld, **changes: Any) -> InvalidInput:
         ({"kind": "threshold", "metric": "subscribers", "threshold": 5.0}, "channels"),
     ],
 )
-def test_rules_on_posts_that_cannot_work_are_refused_by_field(
-    world: AlertWorld, changes: dict[str, Any], field: str
-) -> None:
-    assert refuse(world, **changes).details["field"] == field
+def test_rules_on_posts_that_cannot_work_are_refused_by_field(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput) as wrong:
+        checked(replace(SALE, **changes), lambda _: None)
+    assert wrong.value.details["field"] == field
 
 
 def test_what_is_not_there_is_named(world: AlertWorld) -> None:

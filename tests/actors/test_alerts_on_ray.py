@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from pydantic import SecretStr
 
+from actors.analytics_fusion.actor import Analytics
 from bench._made_channel import T0, make
 from bench._receiver import Receiver
 from cluster import ports
@@ -66,6 +67,7 @@ def test_the_actor_starts_tells_and_survives_its_process(sqlite_database: Databa
         "database": sqlite_database,
         "clock": ManualClock(T0 + 10 * DAY + 20 * HOUR),
         "anomaly": Findings(),
+        "analytics": Analytics(sqlite_database, ManualClock(T0 + 10 * DAY)),
         "settings": AlertSettings(webhook_secret=SecretStr("s"), allow_private=True, sweep_s=0.1),
         "tick_s": 0.1,
     }

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, select
 
 from actors.alerts_fusion import judge as module
+from actors.analytics_fusion.actor import Analytics
 from bench._made_channel import T0, Plan, make
 from core.clock import DAY, HOUR
 from core.errors import InsufficientData, InvalidInput, NoData, NotConfigured, NotFound, Refused
@@ -442,6 +443,7 @@ def test_the_threads_judge_and_deliver_by_themselves(world: AlertWorld) -> None:
         world.database,
         world.clock,
         world.anomaly,
+        Analytics(world.database, world.clock),
         senders=Signalling(world.settings),
         wall=world.wall,
         tick_s=0.02,

@@ -107,6 +107,7 @@ def _services(settings: Settings, world: World, bench: Bench) -> tuple[Services,
     anomaly = AnomalyAnalysis(database, clock)
     learner = Learner(database, world.artifacts, clock, settings, versioning, autostart=False)
     routers = Routers(database, clock)
+    analytics = Analytics(database, clock)
     orchestrator = Orchestrator(
         database,
         clock,
@@ -128,9 +129,9 @@ def _services(settings: Settings, world: World, bench: Bench) -> tuple[Services,
         learning=learner,
         orchestrator=orchestrator,
         anomaly=anomaly,
-        analytics=Analytics(database, clock),
         intelligence=Intelligence(database, clock),
-        alerts=Alerts(database, clock, anomaly, settings.alerts, autostart=False),
+        analytics=analytics,
+        alerts=Alerts(database, clock, anomaly, analytics, settings.alerts, autostart=False),
         predictor=cast(Any, InProcessPredictor(bench)),
     )
     versioning.set_alias(ENGAGEMENT, "champion", 1, expect=None, reason="test", actor="test")

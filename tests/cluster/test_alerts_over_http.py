@@ -14,6 +14,7 @@ from cluster.client import Bot
 from core.clock import HOUR
 from core.errors import InsufficientData, InvalidInput, NotConfigured, NotFound, Refused
 from core.schemas.alerts import QuietHours, RuleSpec, Target
+from core.schemas.report_schedules import ReportSpec
 from tests.cluster.conftest import Deployment
 from tests.cluster.test_cli import Run, run, served  # noqa: F401
 
@@ -123,6 +124,27 @@ def test_the_awaited_client_reads_the_same(deployment: Deployment) -> None:
     asyncio.run(ask())
 
 
+def test_a_report_is_scheduled_and_removed(deployment: Deployment, bot: Bot) -> None:
+    spec = ReportSpec("weekly", ("@town",), timezone="Europe/Berlin", format="html")
+    found = bot.reports.schedule(spec, key="once")
+    assert bot.reports.schedule(spec, key="once") == found
+    assert (found.spec, found.last_due) == (spec, None)
+    assert bot.reports.list() == (found,)
+    assert bot.reports.get(found.id) == found
+    deployment.world.clock.time = found.next_due
+    assert deployment.alerts.send_reports().reports == 1
+    (delivery,) = [d for d in bot.alerts.deliveries() if d.about == "report"]
+    assert delivery.state == "pending"
+    assert bot.reports.get(found.id).last_due == found.next_due
+    assert bot.reports.remove(found.id).id == found.id
+    with pytest.raises(NotFound, match="no report schedule"):
+        bot.reports.get(found.id)
+    with pytest.raises(InvalidInput, match="Europe/Nowhere"):
+        bot.reports.schedule(replace(spec, timezone="Europe/Nowhere"))
+    with pytest.raises(NotFound, match="@nowhere"):
+        bot.reports.schedule(replace(spec, channels=("@nowhere",)))
+
+
 # ---------------------------------------------------------------- the command line
 
 
@@ -175,6 +197,40 @@ def test_alerts_from_the_command_line(run: Run, served: Deployment, bot: Bot) ->
     assert run("alerts", "deliveries", "--retry", "nothing")[0] == 1
     assert run("alerts", "show", "nothing")[0] == 1
     assert run("alerts", "--state", "angry")[0] == 1
+
+
+def test_rules_on_posts_from_the_command_line(run: Run, served: Deployment, bot: Bot) -> None:  # noqa: F811
+    words = ("--kind", "competitor_post", "--posts-of", "@town")
+    code, out, _ = run("alerts", "rules", "add", "all posts", *words, "--backtest", "30")
+    assert (code, "@town published at" in out) == (0, True)
+    assert run("alerts", "rules", "add", "all posts", *words)[0] == 0
+    assert "posts" in run("alerts", "rules")[1]
+    asked = ("--kind", "keyword", "--posts-of", "@town", "--word", "sale*", "--exclude", "ad")
+    code, out, err = run("alerts", "rules", "add", "sale", *asked)
+    assert (code, "texts of posts unavailable" in err) == (1, True)
+    code, _, err = run("alerts", "rules", "add", "sale", *asked, "--word", "a|b")
+    assert (code, "no regular expressions" in err) == (1, True)
+    code, _, err = run("alerts", "rules", "add", "sale", "--kind", "keyword", "--watch-list", "none", "--word", "x")
+    assert (code, "no watch list 'none'" in err) == (1, True)
+
+
+def test_reports_from_the_command_line(run: Run, served: Deployment, bot: Bot) -> None:  # noqa: F811
+    assert "no reports are sent" in run("reports", "list")[1]
+    asked = ("--channel", "@town", "--every", "monthly", "--day", "3", "--at", "08:30", "--timezone", "Asia/Tashkent")
+    code, out, _ = run("reports", "schedule", "monthly", *asked, "--format", "csv", "--json")
+    found = json.loads(out)
+    assert (code, found["spec"]["timezone"]) == (0, "Asia/Tashkent")
+    assert "monthly on day 3 at 08:30 Asia/Tashkent" in run("reports", "list")[1]
+    assert "is sent no more" in run("reports", "remove", found["id"][:8])[1]
+    for words, says in (
+        (("--at", "8"), "time of day"),
+        (("--timezone", "Mars/Base"), "Mars/Base"),
+        (("--weekday", "someday"), "no weekday"),
+        (("--format", "stone"), "format"),
+        (("--to", "telegram:1"), "TELEGRAM_TOKEN"),
+    ):
+        code, _, err = run("reports", "schedule", "r", "--channel", "@town", *words)
+        assert (code, says in err, err.count("\n")) == (1, True, 1)
 
 
 def test_live_from_the_command_line(run: Run, served: Deployment) -> None:  # noqa: F811

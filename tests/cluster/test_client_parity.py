@@ -14,6 +14,7 @@ from cluster.client.calls import Call
 from core.schemas.alerts import RuleSpec
 from core.schemas.channels import PostDraft
 from core.schemas.predictions import FeedbackItem
+from core.schemas.report_schedules import ReportSpec
 
 #: A value for every parameter that has no default.
 VALUES: dict[str, Any] = {
@@ -38,12 +39,14 @@ VALUES: dict[str, Any] = {
     "prediction_id": "p1",
     "spec": RuleSpec("r", "threshold", "subscribers", threshold=100.0),
     "rule_id": "u1",
+    "report": ReportSpec("r", ("@x",)),
+    "schedule_id": "s1",
     "alert_id": "a1",
     "by": "me",
     "delivery_id": "d1",
     "items": [FeedbackItem("p1", "rating", 5, "k")],
 }
-VIEWS = ("ChannelView", "Models", "Tasks", "Rollouts", "Workflows", "Alerts", "WatchLists", "Bot")
+VIEWS = ("ChannelView", "Models", "Tasks", "Rollouts", "Workflows", "Alerts", "Reports", "WatchLists", "Bot")
 OUTSIDE = {"close", "ready", "readiness", "health"}  # tested against a real server
 CASES = [
     (view, name)

@@ -7,7 +7,7 @@ database (channel_id, prediction.id, ...) are derived or random, never counted, 
 
 from __future__ import annotations
 
-from core.store.schema.alerts import alert, alert_rule, delivery
+from core.store.schema.alerts import alert, alert_rule, delivery, report_file, report_schedule
 from core.store.schema.forecasts import forecast
 from core.store.schema.measured import (
     anomaly,
@@ -68,6 +68,8 @@ __all__ = [
     "reaction_snapshot",
     "reference_window",
     "replay_clock",
+    "report_file",
+    "report_schedule",
     "rollout",
     "rollout_event",
     "series_state",

@@ -1,8 +1,19 @@
-"""Alert rules, what they raised, and the outbox of what is told about it."""
+"""Alert rules, what they raised, reports that are due, and the outbox of what is told about all of it."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKeyConstraint, Index, Integer, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+)
 
 from core.store.schema.naming import Seq, metadata
 
@@ -48,7 +59,7 @@ delivery = Table(
     Column("seq", Seq, primary_key=True, autoincrement=True),
     Column("id", String(32), nullable=False, unique=True),  # derived from what is told to whom; the receiver's key
     Column("tenant", String(64), nullable=False),
-    Column("alert_id", String(32)),  # NULL: a digest
+    Column("alert_id", String(32)),  # NULL: a digest or a report
     Column("about", String(16), nullable=False),
     Column("target_kind", String(16), nullable=False),
     Column("target", Text, nullable=False),
@@ -63,4 +74,30 @@ delivery = Table(
     Column("reason", Text),
     Index(None, "state", "not_before"),
     Index(None, "alert_id"),
+)
+
+report_schedule = Table(
+    "report_schedule",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("spec", Text, nullable=False),  # core.schemas.report_schedules.ReportSpec as JSON; never changes
+    Column("request_key", String(160), unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("last_due", BigInteger),  # the newest that was written for delivery
+    Column("next_due", BigInteger, nullable=False),
+    Index(None, "tenant", "next_due"),
+)
+
+# Files that deliveries name: made once, so that every try and every target sends the same bytes.
+report_file = Table(
+    "report_file",
+    metadata,
+    Column("id", String(32), primary_key=True),  # derived from schedule, due moment and channel
+    Column("tenant", String(64), nullable=False),
+    Column("name", String(250), nullable=False),
+    Column("media_type", String(100), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("made_at", BigInteger, nullable=False),
+    Index(None, "tenant", "made_at"),
 )

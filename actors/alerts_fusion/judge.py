@@ -143,7 +143,7 @@ class Judge:
         self, rules: Sequence[StoredRule], done: Sequence[_Found], events: Sequence[Event], now: int
     ) -> Counter[str] | None:
         """Write it all together; None when a rule was switched, added or removed meanwhile: judge again."""
-        counts: Counter[str] = Counter(events=len(events))
+        counts: Counter[str] = Counter(events=sum(self.shard.has(e.channel_id) for e in events))
         with self.database.write() as connection:
             if done and self.store.watching(connection) != {rule.id for rule in rules}:
                 return None

@@ -23,12 +23,11 @@ _JOINERS = "-'’"  # in a keyword as in a text they separate words: "e-mail" is
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A word of a text, and where it begins and ends in the folded text."""
+    """A word of a text, the sign before it, and where it begins in the folded text."""
 
     word: str
     sign: str
     start: int
-    stop: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ def tokens_of(text: str) -> list[Token]:
             start = i
         elif start >= 0 and not _inside(c):
             sign = text[start - 1] if start and text[start - 1] in _SIGNS else ""
-            found.append(Token(text[start:i], sign, start, i))
+            found.append(Token(text[start:i], sign, start))
             start = -1
     return found
 

@@ -203,7 +203,9 @@ def judge_posts(
     arrived = {i for e in mine for i in e.data.posts}
     told_of = [(i, e.at) for e in mine for i in (*e.data.posts, *e.data.read)]
     last, first = dict(told_of), dict(reversed(told_of))
-    stored = channels.published(channel, sorted(last), until=now + 1)
+    # A first import tells of all that a channel ever posted: only what may be fresh is read.
+    since = min(first.values(), default=now) - posts.FRESH_S
+    stored = channels.published(channel, sorted(last), since=since, until=now + 1)
     fresh = [post for post in stored if post.published_at > first[post.post_id] - posts.FRESH_S]
     found: dict[str, list[posts.Seen]] = {}
     history = None

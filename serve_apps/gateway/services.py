@@ -75,6 +75,9 @@ def brief(service: Any, timeout_s: float) -> Any:
         return replace(service, timeout_s=timeout_s, patience_s=0.0)
     if isinstance(service, ServedService):
         return replace(service, timeout_s=timeout_s)
+    shards = getattr(service, "shards", None)  # of cluster.shards, which this layer does not know
+    if isinstance(shards, tuple):
+        return replace(service, shards=tuple(brief(shard, timeout_s) for shard in shards))
     return service
 
 

@@ -17,6 +17,7 @@ from core.protocols import AnomalyService
 from core.schemas.health import Health
 from core.store import schema
 from core.store.database import Database
+from serve_apps.gateway.services import brief
 
 
 def test_shards_together_find_what_one_actor_finds(
@@ -61,3 +62,8 @@ def test_proxies_travel_and_know_their_shards() -> None:
     assert isinstance(four.alerts, ShardedService)
     assert (len(four.anomaly.shards), len(four.alerts.shards)) == (4, 2)
     assert pickle.loads(pickle.dumps(four)) == four
+    hasty = brief(four.alerts, 2.0)
+    assert [(s.name, s.timeout_s, s.patience_s) for s in hasty.shards] == [
+        ("alerts_fusion-0", 2.0, 0.0),
+        ("alerts_fusion-1", 2.0, 0.0),
+    ]

@@ -74,6 +74,7 @@ class ReportDesk:
                 reports += self._write(schedule, found, now)
                 missed += len(found.missed)
                 self.trouble.pop(schedule.id, None)
+                self._retry_at.pop(schedule.id, None)
             except (Broken, Overloaded) as error:
                 failed += 1
                 self.trouble[schedule.id] = f"{schedule.spec.name}: {error.message}"
@@ -136,8 +137,8 @@ class ReportDesk:
         with self.database.write() as connection:
             if not self.store.stands(connection, schedule):
                 return 0
-            known = derived_id("file", schedule.id, due.at, channel)
-            kept = None if file is None else self.files.add(connection, known, file, now)
+            file_id = derived_id("file", schedule.id, due.at, channel)
+            kept = None if file is None else self.files.add(connection, file_id, file, now)
             told = ReportTold(schedule.id, spec.name, channel, due.at, due.days, spec.format, path, kept, due.missed)
             for target, identity in zip(spec.targets, self._ids(schedule, due, channel), strict=True):
                 notice = Notice(identity, "report", now, f"{spec.name}\n{text}", report=told)

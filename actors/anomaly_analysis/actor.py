@@ -7,37 +7,32 @@ that needs no model, and shapes that no expected value describes.
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from dataclasses import dataclass, field
 from datetime import date
 
-import numpy as np
-
-from actors.anomaly_analysis import assessment, daily, hourly, narrative
+from actors.anomaly_analysis import daily, hourly, telling
 from actors.anomaly_analysis.detection import DetectorState, Episode, step
-from actors.anomaly_analysis.explanation import Days, pace_causes, posting_causes, views_causes
-from actors.anomaly_analysis.growth import growth_causes, steepest
-from actors.anomaly_analysis.recommendations import advise
+from actors.anomaly_analysis.narrative import PlainNarrator
 from actors.anomaly_analysis.scales import GROWTH, PACE, SCALES, VIEWS
 from actors.anomaly_analysis.surprise import SurpriseState, from_text, to_text
-from core.buckets import day_start, local_date, shown
-from core.clock import HOUR, Clock
+from core.buckets import day_start, local_date
+from core.clock import Clock
 from core.codec import from_json, to_json
-from core.history import ChannelHistory, subscribers_at
-from core.schemas.analytics import AnomalyFinding, Cause
+from core.history import ChannelHistory
+from core.protocols import Narrator
+from core.schemas.analytics import AnomalyFinding
 from core.schemas.channels import Channel
 from core.schemas.health import Health
 from core.store.channels import ChannelStore
 from core.store.database import Database
 from core.store.events import Outbox
-from core.store.findings import AnomalyStore, finding_id
+from core.store.findings import AnomalyStore
 from core.store.series import SeriesStates
 from core.store.shards import Shard, take_over
 
 SERVICE = "anomaly_analysis"
-COMPARED_DAYS = 28  # ordinary days before an episode that its causes are measured against
 _EVENTS_AT_ONCE = 500
 _FIRST_POSTS = 64  # posts read at first; doubled until they reach back far enough
 
@@ -66,11 +61,17 @@ class AnomalyAnalysis:
     """Implements `core.protocols.AnomalyService`; one shard takes the channels whose id falls to it.
 
     States, findings and the offset of one batch of events are committed together: killed at any moment, the next
-    call does the same work again with the same result.
+    call does the same work again with the same result. narrator: puts findings into words, plain ones unless given.
     """
 
     def __init__(
-        self, database: Database, clock: Clock, tenant: str = "default", shard: int = 0, shards: int = 1
+        self,
+        database: Database,
+        clock: Clock,
+        tenant: str = "default",
+        shard: int = 0,
+        shards: int = 1,
+        narrator: Narrator | None = None,
     ) -> None:
         self.database, self.clock, self.tenant = database, clock, tenant
         self.shard = Shard(shard, shards)
@@ -79,6 +80,7 @@ class AnomalyAnalysis:
         self.outbox = Outbox(database, tenant)
         self.states = SeriesStates(database)
         self.store = AnomalyStore(database, tenant)
+        self.narrator = narrator or PlainNarrator()
         self._lock, self._took_over = threading.Lock(), False
 
     def health(self) -> Health:
@@ -172,9 +174,14 @@ class AnomalyAnalysis:
         if not episodes:
             return []
         oldest = min(onset for _, onset in episodes)
-        history = self._history(channel, now, oldest - COMPARED_DAYS - 17)
-        away = {(metric, p.day) for (metric, _), e in episodes.items() for p in e.away}
-        return [self._finding(history, metric, episode, away) for (metric, _), episode in episodes.items()]
+        history = self._history(channel, now, oldest - telling.COMPARED_DAYS - 17)
+        away = frozenset((metric, p.day) for (metric, _), e in episodes.items() for p in e.away)
+        mentions = self.channels.mentions(channel) if any(metric == GROWTH for metric, _ in episodes) else ()
+        context = telling.Context(history, away, mentions)
+        return [
+            telling.episode_finding(context, metric, episode, self.narrator)
+            for (metric, _), episode in episodes.items()
+        ]
 
     def _odd(self, channel: Channel, now: int, odd: list[hourly.OddHour], told: set[int]) -> list[AnomalyFinding]:
         """Findings of hours, except on days that a daily finding of the views tells about already."""
@@ -187,95 +194,5 @@ class AnomalyAnalysis:
         for hour in left:
             expected = hourly.usual(history, hour.start)
             if expected is not None:
-                found.append(self._odd_hour(history, hour, expected))
+                found.append(telling.hour_finding(history, hour, expected, self.narrator))
         return found
-
-    def _odd_hour(self, history: ChannelHistory, hour: hourly.OddHour, expected: float) -> AnomalyFinding:
-        channel = history.channel
-        return AnomalyFinding(
-            id=finding_id(channel.id, f"{VIEWS} by the hour", hour.start),
-            channel=channel.name,
-            metric=VIEWS,
-            kind="hour",
-            direction="up" if hour.observed >= expected else "down",
-            severity="low",  # one hour is something to look at; what lasts is found by the day, and graded
-            onset=hour.start,
-            ended=hour.start + HOUR,
-            observed=hour.observed,
-            expected=expected,
-            score=hour.score,
-            causes=hourly.hour_causes(history, hour, expected),
-            notes=(
-                narrative.odd_hour(hour.observed, expected, shown(hour.start, channel.timezone)),
-                narrative.hourly_budget(hourly.FALSE_HOURS),
-            ),
-        )
-
-    def _finding(
-        self, history: ChannelHistory, metric: str, episode: Episode, away: set[tuple[str, int]]
-    ) -> AnomalyFinding:
-        channel, points = history.channel, episode.away
-        start = day_start(channel.timezone, date.fromordinal(episode.onset))
-        stop = day_start(channel.timezone, date.fromordinal(points[-1].day + 1))
-        observed, expected = sum(p.value for p in points), sum(p.expected for p in points)
-        base = subscribers_at(history, start)
-        weight = assessment.impact(
-            metric,
-            episode.direction,
-            observed,
-            expected,
-            episode.noise,
-            len(points),
-            base if metric == GROWTH else None,
-        )
-        divisor = len(points) if metric == PACE else 1  # ratios are averaged, counts are summed
-        totals = (observed / divisor, expected / divisor)
-        causes = self._causes(history, metric, episode, away, (start, stop), totals)
-        notes = [
-            narrative.headline(metric, observed, expected, len(points), shown(start, channel.timezone), base),
-            narrative.course(episode.open, episode.settled, episode.kind),
-            steepest(history, start, stop) if metric == GROWTH else None,
-            narrative.budget(),
-        ]
-        return AnomalyFinding(
-            id=finding_id(channel.id, metric, start),
-            channel=channel.name,
-            metric=metric,
-            kind=episode.kind,
-            direction=episode.direction,
-            severity=assessment.severity(episode.direction, weight),
-            onset=start,
-            ended=None if episode.open else stop,
-            observed=totals[0],
-            expected=totals[1],
-            score=episode.score,
-            causes=causes,
-            advice=advise(episode.direction, causes, narrative.UNITS[metric]),
-            notes=tuple(note for note in notes if note is not None),
-        )
-
-    def _causes(
-        self,
-        history: ChannelHistory,
-        metric: str,
-        episode: Episode,
-        away: set[tuple[str, int]],
-        span: tuple[int, int],
-        totals: tuple[float, float],
-    ) -> tuple[Cause, ...]:
-        observed, expected = totals
-        if metric == GROWTH:
-            mentions = self.channels.mentions(history.channel)
-            return growth_causes(history, mentions, *span, observed, expected)
-        if metric == PACE:
-            return pace_causes(observed - expected)
-        first = episode.onset - COMPARED_DAYS
-        known = daily.values(history, first, episode.onset - 1, (metric,))[metric].tolist()
-        before = tuple(
-            day for day, v in enumerate(known, start=first) if not math.isnan(v) and (metric, day) not in away
-        )
-        days = Days(history.channel.timezone, tuple(p.day for p in episode.away), before)
-        if metric == VIEWS:
-            seed = np.random.default_rng([history.channel.id, episode.onset])
-            return views_causes(history, days, observed - expected, seed)
-        return posting_causes(history, days, observed - expected)

@@ -13,7 +13,7 @@ from core.protocols.adaptive_learning import (
     VersioningService,
 )
 from core.protocols.alerts import AlertsService
-from core.protocols.channels import AnalyticsService, AnomalyService
+from core.protocols.channels import AnalyticsService, AnomalyService, Narrator
 from core.protocols.common import Service
 from core.protocols.intelligence import IntelligenceService
 
@@ -26,6 +26,7 @@ __all__ = [
     "IntelligenceService",
     "LearningService",
     "MonitoringService",
+    "Narrator",
     "OrchestratorService",
     "Service",
     "VersioningService",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from core.protocols.common import Consumer, Service
-from core.schemas.analytics import AnomalyFinding, DataStatus, Overview, PostCurve, PostRow, SeriesPoint
+from core.schemas.analytics import AnomalyFinding, Circumstances, DataStatus, Overview, PostCurve, PostRow, SeriesPoint
 from core.schemas.channel_studies import AdReport, BeforeAfter, ChannelComparison, Mix, Percentiles, Quality, Trend
 from core.schemas.competitors import Competition, Discovery, WatchList
 from core.schemas.reports import Report, ReportFormat
@@ -110,4 +110,12 @@ class AnomalyService(Consumer, Protocol):
 
     def findings(self, channel: str | None = None, since: int | None = None) -> tuple[AnomalyFinding, ...]:
         """Stored findings, newest first; with causes and advice."""
+        ...
+
+
+class Narrator(Protocol):
+    """Puts a finding into words. Nobody waits for it: where it fails, the plain words are taken, and it is said."""
+
+    def narrate(self, finding: AnomalyFinding, circumstances: Circumstances) -> tuple[str, ...]:
+        """Sentences about a finding that is complete but for them, the most important first."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +142,15 @@ class AnomalyFinding:
     causes: tuple[Cause, ...] = ()
     advice: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What is told of a finding beside its own fields."""
+
+    timezone: str
+    days: int  # that were away from the usual; 0: the finding is of an hour
+    course: Literal["open", "settled", "over"]  # going on; the new level is the usual one; back within the usual
+    subscribers: float | None  # at the onset
+    quiet_points: float  # days (hours of a finding of an hour) of a quiet series in which the detector errs once
+    detail: str | None = None  # one more sentence, where the data gives one

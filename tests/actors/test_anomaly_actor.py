@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection, delete
 
 from actors.anomaly_analysis import actor as module
-from actors.anomaly_analysis import daily
+from actors.anomaly_analysis import daily, telling
 from actors.anomaly_analysis.actor import SERVICE, AnomalyAnalysis
 from actors.anomaly_analysis.detection import DetectorState
 from actors.anomaly_analysis.scales import GROWTH, PACE, POSTING, VIEWS
@@ -24,7 +24,7 @@ from core.codec import from_json, from_plain, to_plain
 from core.errors import NotFound
 from core.ingest.importer import import_path
 from core.ingest.replay import Replay
-from core.schemas.analytics import AnomalyFinding
+from core.schemas.analytics import AnomalyFinding, Circumstances
 from core.store import schema
 from core.store.database import Database, StoredClock
 from core.store.ingest import IngestWriter
@@ -248,6 +248,70 @@ def test_it_waits_for_the_readings_after_midnight_but_not_for_ever() -> None:
     assert daily.last_settled(history, first, midnight + HOUR) == first + 17
     assert daily.last_settled(history, first, midnight + 13 * HOUR) == first + 18
     assert daily.last_settled(history, first, T0) == first - 1
+
+
+class Teller:
+    """A narrator that keeps what it was told of, and says what it is asked to."""
+
+    def __init__(self, says: object) -> None:
+        self.says = says
+        self.told: list[tuple[AnomalyFinding, Circumstances]] = []
+
+    def narrate(self, finding: AnomalyFinding, circumstances: Circumstances) -> tuple[str, ...]:
+        self.told.append((finding, circumstances))
+        if isinstance(self.says, Exception):
+            raise self.says
+        return self.says  # type: ignore[return-value]
+
+
+def test_a_narrator_is_told_all_and_has_the_word(sqlite_database: Database) -> None:
+    made, end, teller = make(54, 5, PURGE), T0 + 54 * DAY, Teller(("Well!", "Look."))
+    feed(sqlite_database, made, 0, end)
+    anomalies = AnomalyAnalysis(sqlite_database, ManualClock(end), narrator=teller)
+    anomalies.catch_up()
+    findings = anomalies.findings()
+    assert {f.notes for f in findings} == {("Well!", "Look.")}
+    finding, told = next(one for one in teller.told if (one[0].metric, one[0].onset) == (GROWTH, T0 + 50 * DAY))
+    assert replace(finding, notes=("Well!", "Look.")) == of(findings, GROWTH, 50)
+    assert (told.timezone, told.days, told.course, told.quiet_points) == ("UTC", 2, "over", 200)
+    assert told.subscribers == pytest.approx(20_500, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("says", "line"),
+    [
+        (RuntimeError("no model"), "narrate failed: RuntimeError: no model"),
+        ("one text", "narrate failed: TypeError: no sentences but 'one text'"),
+        ((), "narrate failed: TypeError: no sentences but ()"),
+    ],
+)
+def test_a_narrator_that_fails_is_seen_and_costs_no_finding(says: object, line: str) -> None:
+    odd = telling.hourly.OddHour(T0 + 15 * DAY + 14 * HOUR, 40.0, 0.9)
+    finding = telling.hour_finding(make(20, 5).history(), odd, 210.0, Teller(says))
+    assert finding.notes[0] == "40 views in the hour from 2025-01-16 14:00, usual at this time of day is 210"
+    assert finding.notes[-1] == line
+
+
+def test_steps_that_fail_are_seen_and_hold_up_nothing(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    for step in ("advise", "growth_causes", "steepest", "views_causes", "pace_causes", "posting_causes"):
+        monkeypatch.setattr(telling, step, broken)
+    monkeypatch.setattr(telling.assessment, "impact", broken)
+    monkeypatch.setattr(telling.hourly, "hour_causes", broken)
+    anomalies = at_once(sqlite_database, make(54, 5, PURGE), 54)
+    finding = of(anomalies.findings(), GROWTH, 50)
+    assert "subscribers lost in 2 days from 2025-02-20" in finding.notes[0]
+    assert [note for note in finding.notes if "failed" in note] == [
+        f"{step} failed: ZeroDivisionError: by nothing" for step in ("decompose", "grade", "advise", "detail")
+    ]
+    assert (finding.severity, finding.advice) == ("high", ())
+    (cause,) = finding.causes
+    assert (cause.factor, cause.share) == ("unexplained", finding.observed - finding.expected)
+    assert anomalies.health().details["behind"] == 0
 
 
 def test_it_travels_in_parts(sqlite_database: Database) -> None:

@@ -205,6 +205,10 @@ class Analytics:
 
         return self._together(Percentiles, f"percentiles:{found.id}:{days}:{overview.until}", compute)
 
+    def keep_levels(self, days: int, overviews: Sequence[tuple[Channel, Overview]]) -> None:
+        """Store the figures of channels for the cohorts of `days` days; older figures never replace newer ones."""
+        self._peers.keep(days, overviews)
+
     def compare(self, channels: Sequence[str], days: int = 30, until: int | None = None) -> ChannelComparison:
         """Channels side by side, each over its own last `days` days; between 2 and 20 of them."""
         wanted = tuple(dict.fromkeys(channels))

@@ -28,15 +28,19 @@ class Peers:
         every, stored = self.channels.channels(), self.levels.all(days)
         due = [channel for channel in every if not self._holds(stored.get(channel.id), channel)]
         due.sort(key=lambda channel: (channel.id != own.id, channel.id in stored, channel.id))
-        fresh = [_level(channel, overview(channel.name, days)) for channel in due[:RENEWED]]
-        self.levels.save(days, fresh)
-        stored |= {level.channel_id: level for level in fresh}
+        fresh = [(channel, overview(channel.name, days)) for channel in due[:RENEWED]]
+        self.keep(days, fresh)
+        stored |= {channel.id: _level(channel, found) for channel, found in fresh}
         found = {
             channel.id: Member(channel.id, channel.category, stored[channel.id].figures)
             for channel in every
             if channel.id in stored
         }
         return found.pop(own.id), tuple(found.values()), _notes(due, len(every) - 1 - len(found), stored)
+
+    def keep(self, days: int, overviews: Sequence[tuple[Channel, Overview]]) -> None:
+        """Store what was computed anyway. Each channel as it was known before its overview was computed."""
+        self.levels.save(days, [_level(channel, overview) for channel, overview in overviews])
 
     def _holds(self, level: Level | None, channel: Channel) -> bool:
         # A day ends once a day, at another hour in every zone: figures of yesterday's end still stand for a peer.

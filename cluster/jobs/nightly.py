@@ -2,7 +2,8 @@
 
 `home/reports/nightly/<day>/{overview,anomalies}-<shard>.parquet`; `done.json` says that the day is complete. A part
 carries a fingerprint of the data it was made from: run again, parts that are still true are left alone, so a job that
-was killed goes on where it stopped, and a finished one changes nothing.
+was killed goes on where it stopped, and a finished one changes nothing. The figures are also kept as levels of the
+cohorts of that many days, so that no question about percentiles has to compute those of many channels first.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from core.store.database import Database, StoredClock
 CHANNELS_A_SHARD = 50
 _FINGERPRINT = b"analyticbot.fingerprint"
 #: Part of the fingerprint: parts of another layout are made again.
-_LAYOUT = 1
+_LAYOUT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,10 @@ def shards(channels: Sequence[Channel], size: int = CHANNELS_A_SHARD) -> tuple[S
 def analyse(
     settings: Settings, shard: Shard, until: int, days: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
-    """Rows of the overview and of the findings of a shard, and how many channels have too little data."""
+    """Rows of the overview and of the findings of a shard, and how many channels have too little data.
+
+    Stores the channels' levels. Done twice it gives and stores the same.
+    """
     from actors.analytics_fusion.actor import Analytics
     from core.store.findings import AnomalyStore
 
@@ -73,14 +77,17 @@ def analyse(
     store = AnomalyStore(database, settings.tenant)
     figures: list[dict[str, Any]] = []
     findings: list[dict[str, Any]] = []
+    overviews: list[tuple[Channel, Overview]] = []
     without = 0
     for channel in shard.channels:
         try:
-            figures += _figure_rows(analytics.overview(channel.name, days, until))
+            overviews.append((channel, analytics.overview(channel.name, days, until)))
+            figures += _figure_rows(overviews[-1][1])
         except InsufficientData as gap:
             without += 1
             figures.append({**_EMPTY_FIGURE, "channel": channel.name, "missing": gap.message})
         findings += [_finding_row(finding) for finding in store.findings(channel.name, until - days * 86400)]
+    analytics.keep_levels(days, overviews)
     database.dispose()
     return figures, findings, without
 

@@ -10,7 +10,7 @@ The share of sets with any flag is told beside it.
 
 Planted: in each set two of the mixed channels follow another one, 1 to 7 days later. Strength is the correlation
 between the follower's and the leader's news (innovations) before anything is added to them. Bar: at least 90 % found,
-right lag and direction, at strength .5 with 120 days and 12 channels. Weaker links and fewer days are printed too.
+right lag and direction, at strength .6 with 180 days and 12 channels. Weaker links and fewer days are printed too.
 
 --data: a folder of channels (channels/tracked): links found, and those found when every channel is shifted against the
 others by a different number of days (at least 10), which leaves nothing to find.
@@ -52,7 +52,7 @@ KINDS = ("white", "autocorrelated", "weekly", "trending", "heavy tails", "mixed"
 DAYS = (60, 120, 180, 240)
 STRENGTHS = (0.4, 0.5, 0.6, 0.7)
 BAR_FALSE, BAR_POWER = 0.05, 0.9
-BAR_AT = (0.5, 120)
+BAR_AT = (0.6, 180)
 _BURN = 50
 
 

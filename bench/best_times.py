@@ -44,6 +44,7 @@ from core.store.migrate import upgrade
 START = 1_735_689_600 + 5 * DAY  # a Monday, UTC
 KINDS = ("nothing", "hours", "week")
 FOREVER = 2**40
+WEEKDAYS = ("Mo", "Tu", "We", "Th", "Fr", "Sa", "Su")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +147,7 @@ def real(data: Path) -> dict[str, Any]:
             found["too few posts"] += 1
             continue
         best = [
-            f"{['Mo', 'Tu', 'We', 'Th', 'Fr', 'Sa', 'Su'][b.weekday]} {b.hour}h {b.effect:+.0%} ({b.low:+.0%}..{b.high:+.0%})"
-            for b in answer.best[:1]
+            f"{WEEKDAYS[b.weekday]} {b.hour} h {b.effect:+.0%} ({b.low:+.0%} to {b.high:+.0%})" for b in answer.best[:1]
         ]
         found[history.channel.name] = [answer.posts, round(answer.p_hour, 3), round(answer.p_weekday, 3), *best]
     return found

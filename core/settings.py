@@ -183,6 +183,9 @@ class Settings(BaseSettings):
     auto_rollout: bool = Field(True, description="roll a validated version out without asking")
     tick_s: float = Field(1.0, gt=0, description="the orchestrator's and predictor's tick")
     correction_weight: float = Field(3.0, gt=0, le=100, description="measured posts that a correction is worth")
+    calendar: Path | None = Field(
+        None, description="a .json or .csv file of days (date, name, source, until): the only source of outside factors"
+    )
     seed: int = 7
     rollout: RolloutDefaults = Field(default_factory=lambda: RolloutDefaults())
     loop: LoopSettings = Field(default_factory=lambda: LoopSettings())

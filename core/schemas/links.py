@@ -116,18 +116,18 @@ class Lift:
 
 @dataclass(frozen=True, slots=True)
 class MentionLift:
-    """All mentions of a target by a source, beside what random moments of the target give."""
+    """All mentions of a target by a source, beside what other moments of the target give."""
 
     source: str
     target: str
     n: int  # mentions with a known lift, those within 24 h of each other once
     unknown: int  # mentions whose lift cannot be known
-    mean: float | None  # subscribers per mention
-    placebo_low: float | None  # the middle 95 % of means over as many random moments
+    median: float | None  # of the lifts, subscribers
+    placebo_low: float | None  # the middle 95 % of medians over as many other moments
     placebo_median: float | None
     placebo_high: float | None
-    placebo_moments: int  # hours that random moments were drawn from
-    p: float | None  # two-sided: chance of a mean as far from the placebo's median at random moments
+    placebo_moments: int  # hours through which the moments were moved
+    p: float | None  # two-sided: chance of a median as far from the placebo's median at other moments
     q: float | None  # Benjamini-Hochberg adjusted over all links of the answer
     reading: Literal["more than random moments give", "less than random moments give", "within", "unknown"]
     lifts: tuple[Lift, ...]

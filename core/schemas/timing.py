@@ -1,4 +1,4 @@
-"""When a channel's posts are read most: hours and weekdays with intervals, cycles of its views, how long a post lives."""
+"""When posts are read: hours and weekdays with intervals, rhythm of a channel's views, how long its posts live."""
 
 from __future__ import annotations
 

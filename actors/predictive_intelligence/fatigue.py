@@ -8,6 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from actors.predictive_intelligence.temporal import local
+from core.accrual import album_representatives
 from core.history import ChannelHistory, Floats
 from core.intervals import block_rows, interval, lacking
 from core.levels import levelled
@@ -34,15 +35,19 @@ def elasticity(history: ChannelHistory, since: int, until: int, rng: Generator) 
     """
     posts = levelled(history, since, until)
     _, weekday, day = local(history.channel.timezone, history.published_at[posts.at])
-    _, first, of, counts = np.unique(day, return_index=True, return_inverse=True, return_counts=True)
-    n = len(counts)
+    days, first, of = np.unique(day, return_index=True, return_inverse=True)
+    every, published = np.unique(
+        local(history.channel.timezone, history.published_at[album_representatives(history)])[2], return_counts=True
+    )
+    counts = published[np.searchsorted(every, days)]  # those without views are posts too
+    n = len(days)
     if n < LEAST_DAYS:
         return Elasticity(lacking(n, f"needs {LEAST_DAYS} days with posts, has {n}"), np.zeros(0))
     logs = np.log(counts.astype(float))
     if logs.std() < LEAST_SPREAD:
         why = f"the channel has published about {np.median(counts):.0f} posts on each day: nothing to compare"
         return Elasticity(lacking(n, why), np.zeros(0))
-    y = np.bincount(of, weights=posts.residual) / counts
+    y = np.bincount(of, weights=posts.residual) / np.bincount(of)
     x = np.concatenate([logs[:, None], np.eye(7)[weekday[first]]], axis=1)
     rows = block_rows(n, rng, _DRAWS)
     drawn = np.array([_slope(x[row], y[row]) for row in rows])

@@ -43,7 +43,8 @@ def seasonality(history: ChannelHistory, since: int, until: int) -> Seasonality:
     if len(history.reading_ts) == 0 or history.single_reading or not history.reading_exact_time.any():
         raise NoData(f"{name}: views over time unavailable from this source", channel=name)
     times = history.reading_ts[history.reading_exact_time]
-    since, until = max(since, int(times.min()), until - MOST_DAYS * DAY), min(until, int(times.max()) + 1)
+    until = min(until, int(times.max()) + 1)
+    since = max(since, int(times.min()), until - MOST_DAYS * DAY)
     rng = np.random.default_rng(_SEED)
     inside = (history.published_at >= since) & (history.published_at < until)
     lives = metrics.view_half_life(history)[inside]
@@ -59,10 +60,12 @@ def seasonality(history: ChannelHistory, since: int, until: int) -> Seasonality:
 
 def _day(history: ChannelHistory, since: int, until: int, rng: Generator) -> Cycle:
     usual = usual_interval(history)
-    hours = next((h for h in _PARTS_H if usual is not None and usual <= _SLACK * h * HOUR), None)
-    if hours is None or until <= since:
-        read = "too rarely to tell" if usual is None else f"every {usual / HOUR:.0f} h"
-        return Cycle("day", 0, None, None, (), f"views are read {read}: parts of a day need readings every 6 h")
+    if usual is None or until <= since:
+        return Cycle("day", 0, None, None, (), "no period with readings")
+    hours = next((h for h in _PARTS_H if usual <= _SLACK * h * HOUR), None)
+    if hours is None:
+        why = f"views are read every {usual / HOUR:.0f} h: parts of a day need readings every 6 h"
+        return Cycle("day", 0, None, None, (), why)
     starts = edges(history.channel.timezone, "day", since, until)
     parts = (starts[:-1, None] + np.arange(0, 24, hours) * HOUR).ravel()
     gained = _logs(metrics.views_gained(history, np.append(parts, starts[-1])))

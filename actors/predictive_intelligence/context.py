@@ -27,7 +27,7 @@ from core.schemas.timing import Context, Factor
 
 LEAST = 5  # posts on each side of a comparison
 MOST_DAYS = 60  # of one entry
-_DRAWS = 1000
+_DRAWS = 500
 _SEED = 20_045
 
 

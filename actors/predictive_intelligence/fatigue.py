@@ -16,7 +16,7 @@ from core.schemas.channel_studies import Estimate
 
 LEAST_DAYS = 30
 LEAST_SPREAD = 0.25  # standard deviation of log(posts a day): about as much as between 2 and 3 posts in turn
-_DRAWS = 1000
+_DRAWS = 500
 
 
 @dataclass(frozen=True, slots=True)

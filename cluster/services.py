@@ -26,6 +26,7 @@ from core.protocols import (
     OrchestratorService,
     VersioningService,
 )
+from core.protocols.intelligence import Foreteller
 from core.settings import Settings
 from core.store.database import Database, StoredClock
 
@@ -302,6 +303,7 @@ class IntelligenceFactory:
     database: Database
     clock: Clock
     settings: Settings
+    foreteller: Foreteller
 
     def __call__(self) -> IntelligenceService:
         """The service, with the cache in force."""
@@ -310,13 +312,17 @@ class IntelligenceFactory:
 
         redis = self.settings.redis_url
         cache = make_cache(None if redis is None else redis.get_secret_value())
-        return Intelligence(self.database, self.clock, self.settings.tenant, cache)
+        return Intelligence(
+            self.database, self.clock, self.settings.tenant, cache, self.settings.calendar, self.foreteller
+        )
 
 
 def _intelligence(wiring: Wiring) -> Application:
+    from serve_apps.proxy import served
     from serve_apps.stateless import build_stateless
 
-    make = IntelligenceFactory(wiring.database, wiring.clock, wiring.settings)
+    foreteller = served(Foreteller, PREDICTOR, timeout_s=60.0)
+    make = IntelligenceFactory(wiring.database, wiring.clock, wiring.settings, foreteller)
     replicas = wiring.plan.share(INTELLIGENCE).instances
     return build_stateless(
         IntelligenceService, INTELLIGENCE, make, num_replicas=replicas, actor_options=wiring.resources(INTELLIGENCE)

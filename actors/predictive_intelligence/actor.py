@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar, get_args
+from pathlib import Path
+from typing import get_args
 
 from cachetools import LRUCache
 
 from actors.predictive_intelligence import forecasts, ledger, reading
+from actors.predictive_intelligence.studies import SERVICE, Studies
 from core.buckets import local_date
 from core.cache import Cache
 from core.clock import DAY, Clock
 from core.errors import InvalidInput
+from core.protocols.intelligence import Foreteller
 from core.schemas.channels import Channel
 from core.schemas.forecasts import FORECAST_METRICS, HORIZONS_DAYS, MOST_DAYS, Forecast, ForecastMetric, Ledger
 from core.schemas.health import Health
@@ -23,19 +25,22 @@ from core.store.database import Database
 from core.store.forecasts import ForecastStore
 from training.forecasting.growth import GrowthPool
 
-SERVICE = "predictive_intelligence"
 
-T = TypeVar("T")
-
-
-class Intelligence:
+class Intelligence(Studies):
     """Implements `core.protocols.IntelligenceService`; keeps nothing but caches, so any number may run side by side."""
 
-    def __init__(self, database: Database, clock: Clock, tenant: str = "default", cache: Cache | None = None) -> None:
-        self.clock, self.tenant = clock, tenant
-        self.channels = ChannelStore(database, tenant)
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        tenant: str = "default",
+        cache: Cache | None = None,
+        calendar: Path | None = None,
+        foreteller: Foreteller | None = None,
+    ) -> None:
+        kept = Cache() if cache is None else cache
+        super().__init__(ChannelStore(database, tenant), clock, kept, calendar, foreteller)
         self.given = ForecastStore(database)
-        self.cache = Cache() if cache is None else cache
         self._pools: LRUCache[tuple[int, tuple[int, ...]], GrowthPool] = LRUCache(8)
         self._lock = threading.Lock()
 
@@ -105,9 +110,6 @@ class Intelligence:
         settled = ledger.settled(self.channels.history(channel), due, now) if due else {}
         self.given.score(channel.id, settled, now)
         return len(settled)
-
-    def _answer(self, kind: type[T], channel: Channel, question: str, compute: Callable[[], T]) -> T:
-        return self.cache.fetch(kind, f"{SERVICE}:{channel.id}:{question}", channel.data_version, compute)
 
 
 def _check(metric: str) -> None:

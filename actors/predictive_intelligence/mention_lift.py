@@ -126,11 +126,21 @@ def _link(source: str, target: _Target, mentions: Sequence[Mention]) -> MentionL
     since_first = np.array([lift.at - lifts[0].at for lift in lifts]) // HOUR
     moved = (since_first + np.arange(moments)[:, None]) % moments
     medians = np.median(target.placebo[moved], axis=1)
-    low, middle, high = (float(q) for q in np.quantile(medians, [0.025, 0.5, 0.975]))
+    # As a prediction interval: the placebo's own middle is only known from so many days, fewer where days are alike.
+    middle = float(np.median(medians))
+    medians = middle + (medians - middle) * np.sqrt(1 + len(lifts) / _independent_days(target.placebo))
+    low, high = (float(q) for q in np.quantile(medians, [0.025, 0.975]))
     tail = min(np.count_nonzero(medians >= median), np.count_nonzero(medians <= median))
     # Windows of 24 h that begin an hour apart are all but the same: moments count as days.
     p = min(1.0, 2 * (1 + float(tail) / 24) / (1 + moments / 24))
     return replace(link, placebo_low=low, placebo_median=middle, placebo_high=high, p=p)
+
+
+def _independent_days(lifts: Floats) -> float:
+    """Days that hourly lifts are worth, by the rank correlation from one day to the next (order one)."""
+    ranks = stats.rankdata(lifts)
+    alike = float(np.clip(np.corrcoef(ranks[:-24], ranks[24:])[0, 1], 0.0, 0.8)) if np.ptp(ranks) else 0.0
+    return len(lifts) / 24 * (1 - alike) / (1 + alike)
 
 
 def _sharing(mention: Mention, others: Sequence[Mention]) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from core.schemas.predictions import Quantiles, Target
 from core.schemas.scenarios import Fatigue, PlannedPost, Range, Scenario, ScenarioSpec
 
 DAYS = 28
+SHIFT_DAYS = 35  # whole weeks on, and far enough that no hour of the plan's first day has passed
 LEAST_POSTS = 10  # of the last 28 days
 LEAST_SEEN = 5  # posts that make an hour or a format one that the channel knows
 BACK_DAYS = 365
@@ -47,7 +48,7 @@ class Predictor(Protocol):
 
 
 def scenario(history: ChannelHistory, spec: ScenarioSpec, predictor: Predictor, target: Target, as_of: int) -> Scenario:
-    """A plan for the 28 days after `as_of`, beside going on as before.
+    """A plan for 28 days that begin a week after `as_of`, beside going on as before.
 
     NoData for a channel without views, InsufficientData with fewer than 10 posts in the last 28 days, InvalidInput for
     a scenario that says nothing or lies outside its ranges.
@@ -108,11 +109,13 @@ def _check(spec: ScenarioSpec) -> None:
 
 
 def _again(history: ChannelHistory, at: Ints) -> list[PlannedPost]:
-    """The posts at some positions 28 days later, at the same local time."""
+    """The posts at some positions five weeks later, at the same local time."""
     where = zone(history.channel.timezone)
     found = []
     for i in at.tolist():
-        moment = datetime.fromtimestamp(int(history.published_at[i]), UTC).astimezone(where) + timedelta(days=DAYS)
+        moment = datetime.fromtimestamp(int(history.published_at[i]), UTC).astimezone(where) + timedelta(
+            days=SHIFT_DAYS
+        )
         found.append(PlannedPost(_draft(history, i), int(moment.timestamp())))
     return found
 

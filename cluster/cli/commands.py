@@ -15,6 +15,7 @@ from cluster.cli import (
     key_commands,
     lifecycle,
     model_commands,
+    outlook_commands,
     report_commands,
     rollout_commands,
     study_commands,
@@ -50,6 +51,13 @@ app.command()(study_commands.competitors)
 app.command()(study_commands.report)
 app.command()(channel_commands.anomalies)
 app.command()(forecast_commands.forecast)
+app.command()(outlook_commands.best_times)
+app.command()(outlook_commands.seasonality)
+app.command()(outlook_commands.context)
+app.command()(outlook_commands.scenario)
+app.command()(outlook_commands.cross_channel)
+app.command()(outlook_commands.influence)
+app.command()(outlook_commands.mention_lift)
 app.command()(channel_commands.predict)
 app.command()(alert_commands.live)
 app.command()(model_commands.train)

@@ -9,6 +9,7 @@ from cluster.client import alert_calls, calls, study_calls
 from cluster.client.alerts import AsyncAlerts
 from cluster.client.calls import Action, Readiness
 from cluster.client.forecasts import AsyncChannelForecasts
+from cluster.client.outlook import AsyncChannelOutlook, AsyncLinks
 from cluster.client.reports import AsyncReports
 from cluster.client.studies import AsyncChannelStudies, AsyncWatchLists
 from cluster.client.transport import AsyncSender, Connection
@@ -42,7 +43,7 @@ from core.schemas.versions import ArtifactCheck, Comparison, Deployment, PruneRe
 from core.schemas.workflows import LoopView, Switch, Workflow
 
 
-class AsyncChannelView(AsyncChannelStudies, AsyncChannelForecasts):
+class AsyncChannelView(AsyncChannelStudies, AsyncChannelForecasts, AsyncChannelOutlook):
     """One channel."""
 
     async def info(self) -> Channel:
@@ -328,6 +329,7 @@ class AsyncBot:
         self.alerts = AsyncAlerts(self._send)
         self.reports = AsyncReports(self._send)
         self.watch_lists = AsyncWatchLists(self._send)
+        self.links = AsyncLinks(self._send)
 
     async def __aenter__(self) -> AsyncBot:
         """Itself."""

@@ -9,6 +9,7 @@ from cluster.client import alert_calls, calls, study_calls
 from cluster.client.alerts import Alerts
 from cluster.client.calls import Action, Readiness
 from cluster.client.forecasts import ChannelForecasts
+from cluster.client.outlook import ChannelOutlook, Links
 from cluster.client.reports import Reports
 from cluster.client.studies import ChannelStudies, WatchLists
 from cluster.client.transport import Connection, Sender
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from cluster.services import Proxies
 
 
-class ChannelView(ChannelStudies, ChannelForecasts):
+class ChannelView(ChannelStudies, ChannelForecasts, ChannelOutlook):
     """One channel."""
 
     def info(self) -> Channel:
@@ -330,6 +331,7 @@ class Bot:
         self.alerts = Alerts(self._send)
         self.reports = Reports(self._send)
         self.watch_lists = WatchLists(self._send)
+        self.links = Links(self._send)
 
     def __enter__(self) -> Bot:
         """Itself."""

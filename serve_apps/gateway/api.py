@@ -12,8 +12,9 @@ from serve_apps.access import Door, Guard
 from serve_apps.gateway import (
     alerts,
     channels,
-    intelligence,
+    forecasts,
     models,
+    outlook,
     reports,
     rollouts,
     studies,
@@ -39,7 +40,7 @@ def build_api(parts: GatewayParts) -> FastAPI:
     door = Door(KeyStore(parts.database), parts.settings.tenant, parts.settings.keys_required)
     app.add_middleware(Guard, door=door)
     problems.install(app)
-    for noun in (channels, studies, intelligence, alerts, reports, models, rollouts, workflows, system):
+    for noun in (channels, studies, forecasts, outlook, alerts, reports, models, rollouts, workflows, system):
         app.include_router(noun.build(parts))
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app

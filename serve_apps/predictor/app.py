@@ -16,8 +16,9 @@ from core.artifacts import ArtifactStore
 from core.clock import Clock
 from core.errors import AnalyticBotError
 from core.schemas.health import Health
-from core.schemas.predictions import ENGAGEMENT
+from core.schemas.predictions import ENGAGEMENT, Quantiles, Target
 from core.schemas.rollouts import SplitReport, TrafficSplit
+from core.schemas.scenarios import PlannedPost
 from core.settings import Settings
 from core.store.channels import ChannelStore
 from core.store.database import Database
@@ -109,6 +110,10 @@ class Predictor:
     async def split_report(self) -> SplitReport:
         """What this router really serves."""
         return self._traffic.report()
+
+    async def foretell(self, channel: str, posts: tuple[PlannedPost, ...]) -> tuple[dict[Target, Quantiles], ...]:
+        """Views of posts that are to come, for scenarios; nothing is logged."""
+        return await self._service.foretell(channel, posts)
 
     async def health(self) -> Health:
         """What the router does, and what troubles it."""

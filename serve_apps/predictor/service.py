@@ -6,7 +6,7 @@ Nothing here knows of HTTP or Ray Serve: tests run it in process with the real s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -14,7 +14,17 @@ from typing import Any, TypeVar
 from core import telemetry
 from core.clock import Clock
 from core.errors import Broken, Conflict
-from core.schemas.predictions import ENGAGEMENT, Arm, Failure, Prediction, PredictionRequest, SettledPrediction
+from core.schemas.predictions import (
+    ENGAGEMENT,
+    Arm,
+    Failure,
+    Prediction,
+    PredictionRequest,
+    Quantiles,
+    SettledPrediction,
+    Target,
+)
+from core.schemas.scenarios import PlannedPost
 from core.store.ids import new_id
 from core.store.predictions import PredictionLog, PredictionRow, ShadowRow
 from serve_apps.predictor.arms import Gone, HandleArm, LocalArm, Scored, failure_of
@@ -127,6 +137,13 @@ class PredictionService:
         else:  # another request with the same key was faster
             _same_question(stored, request, begun.question.channel.id)
         return _prediction(stored, begun.question.channel.name)
+
+    async def foretell(self, channel: str, posts: Sequence[PlannedPost]) -> tuple[dict[Target, Quantiles], ...]:
+        """Views of posts that are to come, by the stable version; a thought, so nothing is logged or counted.
+
+        Raises NotFound, InvalidInput, NoData, InsufficientData; Refused while no version is in service.
+        """
+        return await self._in_thread(self._foretell, channel, posts)
 
     async def get(self, prediction_id: str) -> SettledPrediction:
         """A logged prediction with what was measured of it; NotFound."""
@@ -276,6 +293,11 @@ class PredictionService:
             score_ms=None if isinstance(came, _Failed) else came.ms,
             failure=failed.kind if failed else None,
         )
+
+    def _foretell(self, name: str, posts: Sequence[PlannedPost]) -> tuple[dict[Target, Quantiles], ...]:
+        channel, stable = self._questions.channel(name), self.traffic.current().stable
+        asked = (PredictionRequest(name, draft=post.draft, published_at=post.published_at) for post in posts)
+        return tuple(stable.answer(self._questions.ask(channel, each)).answer for each in asked)
 
     def _get(self, prediction_id: str) -> SettledPrediction:
         row = self._log.get(prediction_id)

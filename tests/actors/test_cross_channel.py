@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from actors.predictive_intelligence.cross_channel import LeftOut, Whitened, common_days, cross_channel, linked, whitened
+from bench._made_channel import T0
 from bench.cross_channel import news, series
 from core.clock import DAY
 from core.errors import InsufficientData, InvalidInput
 from core.history import ChannelHistory, HistoryBuilder
 from core.schemas.channels import Channel
-from tests.actors.made_channel import T0
 
 DAYS = 200
 

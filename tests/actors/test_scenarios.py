@@ -70,7 +70,7 @@ def test_the_plan_is_the_last_four_weeks_at_the_same_hours(history: ChannelHisto
     ask(history, rule, hour=19)
     before, planned = rule.asked
     last = history.published_at[history.published_at > END - 28 * DAY]
-    assert [post.published_at - 28 * DAY for post in before] == last.tolist()
+    assert [post.published_at - 35 * DAY for post in before] == last.tolist()
     assert before[0].draft.text_len is not None
     assert before[0].draft.is_ad in (True, False)
     assert set(local("UTC", np.array([post.published_at for post in planned]))[0]) == {19}

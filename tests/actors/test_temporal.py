@@ -12,13 +12,13 @@ from actors.predictive_intelligence.context import context, parsed
 from actors.predictive_intelligence.profile import fit
 from actors.predictive_intelligence.seasonality import cycle, seasonality
 from actors.predictive_intelligence.temporal import best_times, local
+from bench._made_channel import T0, Plan
+from bench._made_channel import make as made_channel
 from bench.best_times import FOREVER, START, make
 from core.clock import DAY, HOUR
 from core.errors import InsufficientData, InvalidInput, NoData, NotConfigured
 from core.history import ChannelHistory, HistoryBuilder
 from core.schemas.channels import Channel
-from tests.actors.made_channel import T0, Plan
-from tests.actors.made_channel import make as made_channel
 
 EMPTY = HistoryBuilder(Channel(1, "default", "a", "UTC", "bundle", 1)).build()
 

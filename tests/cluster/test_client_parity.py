@@ -46,7 +46,7 @@ VALUES: dict[str, Any] = {
     "delivery_id": "d1",
     "items": [FeedbackItem("p1", "rating", 5, "k")],
 }
-VIEWS = ("ChannelView", "Models", "Tasks", "Rollouts", "Workflows", "Alerts", "Reports", "WatchLists", "Bot")
+VIEWS = ("ChannelView", "Models", "Tasks", "Rollouts", "Workflows", "Alerts", "Reports", "WatchLists", "Links", "Bot")
 OUTSIDE = {"close", "ready", "readiness", "health"}  # tested against a real server
 CASES = [
     (view, name)

@@ -23,6 +23,7 @@ from core.schemas.health import Health
 from core.store.channels import ChannelStore
 from core.store.database import Database
 from core.store.forecasts import ForecastStore
+from training.forecasting import growth
 from training.forecasting.growth import GrowthPool
 
 
@@ -102,7 +103,7 @@ class Intelligence(Studies):
         with self._lock:
             key = (until // DAY, horizons)
             if key not in self._pools:
-                self._pools[key] = forecasts.learn(reading.pool(self.channels, until), horizons)
+                self._pools[key] = growth.learn(reading.pool(self.channels, until), horizons)
             return self._pools[key]
 
     def _score(self, channel: Channel, now: int) -> int:

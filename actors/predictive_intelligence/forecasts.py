@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from actors.predictive_intelligence.reading import Daily
 from core.buckets import day_start, shown
 from core.clock import DAY
 from core.errors import NoData
@@ -15,10 +14,10 @@ from core.metrics import metric as metric_of
 from core.schemas.channels import Channel
 from core.schemas.forecasts import CleanedStep, Forecast, ForecastMetric, ForecastPoint, HorizonAccuracy, MemberWeight
 from training.forecasting import daily, growth
-from training.forecasting.drift import DailySubscribers
 from training.forecasting.growth import GrowthPool
 from training.forecasting.result import Accuracy, HorizonForecast
 from training.forecasting.result import Forecast as Told
+from training.forecasting.series import DailySeries
 
 #: A last known day older than this is told.
 STALE_DAYS = 2
@@ -26,22 +25,16 @@ STALE_DAYS = 2
 _LEAST_WEIGHT = 0.005
 
 
-def learn(channels: Mapping[str, Daily], horizons_days: Sequence[int]) -> GrowthPool:
-    """What these channels show about growth; compute it once for all that are forecast beside them."""
-    return growth.learn([_subscribers(name, days) for name, days in channels.items()], horizons_days)
-
-
-def subscribers(channel: Channel, days: Daily | None, horizons_days: Sequence[int], pool: GrowthPool) -> Forecast:
+def subscribers(channel: Channel, days: DailySeries | None, horizons_days: Sequence[int], pool: GrowthPool) -> Forecast:
     """Subscribers at the ends of later days. NoData without a known day, InsufficientData with too few for these."""
     known = _known(channel, "subscribers", days)
-    return _as_schema(channel, "subscribers", growth.forecast(_subscribers(channel.name, known), horizons_days, pool))
+    return _as_schema(channel, "subscribers", growth.forecast(known, horizons_days, pool))
 
 
-def views(channel: Channel, days: Daily | None, horizons_days: Sequence[int]) -> Forecast:
+def views(channel: Channel, days: DailySeries | None, horizons_days: Sequence[int]) -> Forecast:
     """Views that later days add, weekly pattern included; errors as for subscribers."""
     known = _known(channel, "views_gained", days)
-    told = daily.forecast_metric(channel.name, known.first_day, known.values, horizons_days)
-    return _as_schema(channel, "views_gained", told)
+    return _as_schema(channel, "views_gained", daily.forecast_metric(known, horizons_days, quick=True))
 
 
 def dated(forecast: Forecast, now: int) -> Forecast:
@@ -55,14 +48,10 @@ def dated(forecast: Forecast, now: int) -> Forecast:
     return replace(forecast, notes=(*forecast.notes, line))
 
 
-def _known(channel: Channel, metric: ForecastMetric, days: Daily | None) -> Daily:
-    if days is None:
+def _known(channel: Channel, metric: ForecastMetric, days: DailySeries | None) -> DailySeries:
+    if days is None or not len(days.known):
         raise NoData(f"{channel.name}: no day of {metric} is known", channel=channel.name)
     return days
-
-
-def _subscribers(name: str, days: Daily) -> DailySubscribers:
-    return DailySubscribers(name, days.first_day, days.values)
 
 
 def _as_schema(channel: Channel, metric: ForecastMetric, told: Told) -> Forecast:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date
 from hashlib import blake2b
 
 import numpy as np
@@ -17,6 +15,7 @@ from core.metrics import counts_at, subscribers_on, views_gained
 from core.schemas.channels import Channel
 from core.schemas.forecasts import ForecastMetric
 from core.store.channels import ChannelStore
+from training.forecasting.series import DailySeries
 
 #: Days of a channel that forecasts look back over.
 LOOKBACK_DAYS = 400
@@ -24,16 +23,8 @@ LOOKBACK_DAYS = 400
 POOL = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Daily:
-    """A value for each day of a zone from the first known one on; NaN: not known."""
-
-    first_day: date
-    values: Floats
-
-
-def daily(history: ChannelHistory, metric: ForecastMetric, now: int) -> Daily | None:
-    """The metric's days from the first to the last known one that is over by `now`; None: no day is known."""
+def daily(history: ChannelHistory, metric: ForecastMetric, now: int) -> DailySeries | None:
+    """The metric's days in the channel's zone that are over by `now`; None: nothing was read."""
     timezone = history.channel.timezone
     times = history.subscriber_ts if metric == "subscribers" else history.reading_ts
     if len(times) == 0:
@@ -47,11 +38,11 @@ def daily(history: ChannelHistory, metric: ForecastMetric, now: int) -> Daily | 
     if len(edges) < 2:
         return None
     values = subscribers_on(history, edges[1:]) if metric == "subscribers" else views_gained(history, edges)
-    return _trimmed(timezone, edges[1:], values)
+    return _series(history.channel, edges, values)
 
 
-def pool(store: ChannelStore, until: int) -> dict[str, Daily]:
-    """Subscriber counts at the ends of the days until a moment, of at most POOL channels, by name.
+def pool(store: ChannelStore, until: int) -> list[DailySeries]:
+    """Subscriber counts at the ends of the days until a moment, of at most POOL channels.
 
     Always the same ones for the same set of channels: those first by a hash, so that any mixture of sizes and topics
     is there.
@@ -60,23 +51,19 @@ def pool(store: ChannelStore, until: int) -> dict[str, Daily]:
     return _of(store, by_hash[:POOL], until)
 
 
-def _of(store: ChannelStore, channels: Sequence[Channel], until: int) -> dict[str, Daily]:
+def _of(store: ChannelStore, channels: Sequence[Channel], until: int) -> list[DailySeries]:
     readings = store.subscribers(channels, until - LOOKBACK_DAYS * DAY)
-    found = {}
+    found = []
     for channel in channels:
         ts, counts = readings.get(channel.id, (np.zeros(0, dtype=np.int64), np.zeros(0)))
         if len(ts) < 2:
             continue
         edges = buckets.edges(channel.timezone, "day", int(ts[0]), int(ts[-1]) + 1)
-        ends = edges[edges <= until]
-        kept = _trimmed(channel.timezone, ends, counts_at(ts, counts, ends)) if len(ends) else None
-        if kept is not None:
-            found[channel.name] = kept
+        edges = edges[edges <= until]
+        if len(edges) > 1:
+            found.append(_series(channel, edges, counts_at(ts, counts, edges[1:])))
     return found
 
 
-def _trimmed(timezone: str, ends: Ints, values: Floats) -> Daily | None:
-    known = np.flatnonzero(~np.isnan(values))
-    if len(known) == 0:
-        return None
-    return Daily(local_date(timezone, int(ends[known[0]]) - 1), values[known[0] : known[-1] + 1])
+def _series(channel: Channel, edges: Ints, values: Floats) -> DailySeries:
+    return DailySeries(channel.name, local_date(channel.timezone, int(edges[0])), values)

@@ -34,7 +34,13 @@ def schedule(
     """Send a report of channels to somebody again and again."""
     if weekday.lower() not in WEEKDAYS:
         raise InvalidInput(f"{weekday!r} is no weekday: {', '.join(WEEKDAYS)}", field="weekday")
-    given = {"name": name, "channels": channel or [], "watch_list": watch_list, "period": every, "at": at}
+    given: dict[str, Any] = {
+        "name": name,
+        "channels": channel or [],
+        "watch_list": watch_list,
+        "period": every,
+        "at": at,
+    }
     given |= {"timezone": timezone, "weekday": WEEKDAYS.index(weekday.lower()), "day": day, "format": format}
     given["targets"] = [target(text) for text in to or ["log"]]
     with connect(settings=settings()) as bot:

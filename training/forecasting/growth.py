@@ -129,17 +129,21 @@ def learn_from(drifts: Drifts, horizons: Sequence[int]) -> GrowthPool:
     """See `learn`. Also learns each horizon's halves, which hold its quantiles while its own errors are few."""
     rate, scale = matured.pooled(drifts.rates.mean(axis=2)), matured.pooled(np.log(drifts.scale))
     learned: dict[int, PoolHorizon] = {}
+    found: dict[int, Floats] = {}
+    worth: dict[int, Floats] = {}
     pool = GrowthPool(drifts.first_day, rate, scale, learned)
     at = np.arange(len(rate))
     rates, scales = _rates_and_scale(drifts, pool, at)
     for h in sorted({days >> halved for days in horizons for halved in range(days.bit_length())}):
-        shorter = learned[h // 2].quantiles if h > 1 else np.tile(THEORY, (len(at), 1))
+        shorter = found[h // 2] if h > 1 else np.tile(THEORY, (len(at), 1))
         errors, counted = matured.member_sums(drifts, rates, scales, h)
         shared = PoolHorizon(errors, counted, np.zeros(len(at)), shorter)
         scores = matured.mix(drifts, rates, scales, h, shared, at).scores
         shared = PoolHorizon(errors, counted, matured.score_sums(scores), shorter)
         scores = scores / matured.own_width(scores, h, shared, at)
-        learned[h] = PoolHorizon(errors, counted, shared.score, matured.quantiles(scores, h, shorter))
+        found[h], worth[h] = matured.quantiles(scores, h, shorter)
+        # Scores of longer horizons come due late; how many there will be is known from those of a day.
+        learned[h] = PoolHorizon(errors, counted, shared.score, found[h] * matured.few(worth[1] / h))
     return pool
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
+from scipy.stats import t as t_dist
 
 from core.history import Floats, Ints
 from training.forecasting.drift import Drifts
@@ -23,13 +25,15 @@ OWN_WEIGHTS, OWN_WIDTH, OWN_QUANTILES = 10.0, 10.0, 15.0
 #: Share of the pool's scale in each channel's (of logarithms).
 POOL_SCALE = 0.3
 LEAST_POOL = 4  # channels
-FORGET = 14.0  # days in which an error comes to count half in the quantiles
+FORGET = 10.0  # days in which an error comes to count half in the quantiles
 #: Half-life of the mean that would filter growth best: how fast growth itself is taken to change.
 TYPICAL_LIFE = 14.0
 LEVELS = np.array([0.1, 0.9, 0.025, 0.975])
 #: Quantiles of scores before anything came due: Gaussian (the standard deviation is 1.25 mean absolute changes), the
 #: outer ones those of heavier tails (t with 5 degrees of freedom).
 THEORY = np.array([-1.6, 1.6, -3.2, 3.2])
+#: Quantiles are never taken to rest on fewer scores than this (one has no variance).
+LEAST_WORTH = 2.0
 _TYPICAL = 1.2  # mean absolute score before anything came due
 _CAP = 5.0  # a score counts up to this in a channel's width
 
@@ -146,27 +150,35 @@ def own_width(scores: Floats, days: int, pool: PoolHorizon, at: NDArray[np.intp]
     return result
 
 
-def quantiles(scores: Floats, days: int, shorter: Floats) -> Floats:
-    """Quantiles at LEVELS of the scores that came due by each day (T x 4), held at those of a shorter horizon.
+def quantiles(scores: Floats, days: int, shorter: Floats) -> tuple[Floats, Floats]:
+    """Quantiles at LEVELS of the scores that came due by each day (T x 4), held at those of a shorter horizon; and how
+    many scores that do not overlap they are worth (T).
 
     Conformal prediction (Vovk et al., 2005) along time: the empirical quantile, older errors counting less, averaged
     with the symmetric one of absolute scores, since the skewness of a few errors is mostly chance.
     """
     row, origin = np.nonzero(np.isfinite(scores))
     value = scores[row, origin]
-    found = shorter.copy()
+    found, worth = shorter.copy(), np.zeros(len(shorter))
     if len(value) == 0:
-        return found
+        return found, worth
     order, by_size = np.argsort(value), np.argsort(np.abs(value))
     for t in range(int(origin.min()) + days, scores.shape[1]):
         age = t - days - origin
         weight = np.where(age >= 0, 0.5 ** (np.maximum(age, 0) / FORGET), 0.0)
-        worth = weight.sum() ** 2 / (weight**2).sum() / days
+        worth[t] = weight.sum() ** 2 / (weight**2).sum() / days
         signed = _weighted(value[order], weight[order], LEVELS)
         size = _weighted(np.abs(value)[by_size], weight[by_size], np.array([0.8, 0.95]))
         even = np.array([-size[0], size[0], -size[1], size[1]])
-        found[t] = (worth * (signed + even) / 2 + OWN_QUANTILES * shorter[t]) / (worth + OWN_QUANTILES)
-    return found
+        found[t] = (worth[t] * (signed + even) / 2 + OWN_QUANTILES * shorter[t]) / (worth[t] + OWN_QUANTILES)
+    return found, worth
+
+
+def few(worth: Floats) -> Floats:
+    """What quantiles of so many scores (T) are multiplied by (T x 4): Student's t over the normal distribution."""
+    upper = np.maximum(LEVELS, 1.0 - LEVELS)
+    result: Floats = t_dist.ppf(upper, np.maximum(worth, LEAST_WORTH)[:, None]) / norm.ppf(upper)
+    return result
 
 
 def _weighted(ordered: Floats, weight: Floats, levels: Floats) -> Floats:

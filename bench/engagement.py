@@ -1,126 +1,169 @@
-"""How well the engagement model does on real channels: time-ordered holdout, beside the baselines.
+"""How well the engagement model does on channels it has seen the past of, beside what needs no model.
 
-    python -m bench.engagement [--data DIR] [--timezone ZONE] [--shares 0.15 0.22 0.30 0.40] [--seed 7] [--json FILE]
+    python -m bench.engagement [--data BUNDLE] [--test-from DATE] [--out FILE.csv] [--timezone ZONE] [--seed 7]
+                               [--refit-days 7] [--json FILE]
 
-DIR is anything that can be imported (default: ANALYTICBOT_TEST_DATA/channels/tracked). For each share the newest part
-of the posts is held out; nothing that became known later than its beginning is learned from. Errors are mean |log|,
-natural; AUC is of "above the channel's own rolling median". Printed last: the ratio of the model's error to the rolling
-median's and to gradient boosting's over all slices and shares, weighted by rows.
+BUNDLE is anything that can be imported, or a table that `bench/_channels.py` reads (default:
+ANALYTICBOT_TEST_DATA/channels/tracked). Posts published from DATE on (default: the last quarter of the time that posts
+with a known outcome span) are asked for at every known age. The model is fitted anew every `--refit-days` on what was
+known by then, and nothing that became known after a post's own moment goes into its answer.
+
+FILE.csv has a row for each answer: channel, post_id, known_age_h, target_age_h, predicted, q10, q90 (views).
+
+Printed by target and known age, on posts whose outcome was measured: mean |log error| (natural), AUC of "above the
+channel's own rolling median of 30", coverage of the 80 % interval; and the same errors for what needs no model: the
+mean of the channel's matured posts, medians of the last 10 and 30, the last one, views so far times the channel's usual
+ratio, and gradient boosting (scikit-learn, absolute loss) fitted to the same rows as often.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
-import tempfile
+import sys
 import time
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from core.clock import SystemClock
-from core.codec import to_plain
-from core.history import ChannelHistory
-from core.ingest.importer import import_path
-from core.schemas.models import Evaluation, TrainingProgress
-from core.store.channels import ChannelStore
-from core.store.database import Database
-from core.store.migrate import upgrade
-from training.dataset import split_share
-from training.engagement import finish, prepare
-from training.loop import train_loop
+from bench._channels import load
+from bench._reporter import Silent
+from bench._usual import RATIO, RULES, usual
+from core.clock import DAY
+from core.history import ChannelHistory, Floats
+from core.schemas.models import Score
+from core.schemas.predictions import TARGET_AGE_H, TARGETS
+from training.baselines import gradient_boosting
+from training.dataset import Dataset, build
+from training.engagement import fitted, log_quantiles
+from training.evaluate import scores
+from training.localtime import zone_of
 
 DEFAULT = Path(os.environ.get("ANALYTICBOT_TEST_DATA", "../shared/data")) / "channels" / "tracked"
+MODEL, BOOSTING = "model", "boosting"
+BESIDE = (*RULES, RATIO, BOOSTING)
+#: Share of the time, the newest, that is tested where no date is given.
+TESTED = 0.25
 
-
-class Silent:
-    """A reporter that nobody listens to."""
-
-    def report(self, progress: TrainingProgress, checkpoint: bytes | None) -> None:
-        """Nothing to tell."""
-
-    def should_stop(self) -> bool:
-        """Never."""
-        return False
-
-    def restored(self) -> bytes | None:
-        """Nothing to go on from."""
-        return None
+Fit = Callable[[Dataset], Callable[[Dataset], Floats]]
 
 
 def main() -> int:
     """Print the figures; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DEFAULT)
+    parser.add_argument("--test-from")
+    parser.add_argument("--out", type=Path)
     parser.add_argument("--timezone", default="Europe/Moscow")
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.15, 0.22, 0.30, 0.40])
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--refit-days", type=int, default=7)
     parser.add_argument("--json", type=Path)
     options, _ = parser.parse_known_args()
     import torch
 
     torch.set_num_threads(1)
-    histories = _load(options.data, options.timezone)
-    until = max(int(h.reading_ts.max(initial=0)) for h in histories)
-    prepared = prepare(histories, until=until, seed=options.seed)
-    everything = prepared.data
-    print(f"{options.data.name}: {len(histories)} channels, {everything.n_posts} posts with outcomes")
-    found: dict[str, Any] = {}
-    for share in options.shares:
-        begin = time.monotonic()
-        split = split_share(everything, share)
-        compared = np.ones(len(split.after), dtype=bool)
-        prepared = replace(prepared, split=split, fitted=(split.before, split.before), compared=compared)
-        evaluation = finish(prepared, train_loop(prepared.loop_config(), Silent())).evaluation
-        spent = time.monotonic() - begin
-        print(
-            f"\nheld out {share:.0%}: {split.before.n_posts} posts before, {split.after.n_posts} after, {spent:.1f} s"
-        )
-        _show(evaluation)
-        found[f"{share:g}"] = to_plain(evaluation)
-    ratios = _ratios(found)
-    print("\nmodel / rolling median {model_to_median:.3f}, model / boosting {model_to_boosting:.3f}".format(**ratios))
+    started = time.monotonic()
+    histories = load(options.data, options.timezone)
+    rows = build(histories, until=max(int(h.reading_ts.max(initial=0)) for h in histories))
+    begin = _moment(options.test_from, options.timezone) if options.test_from else _last_part(rows)
+    test = rows.take(rows.published_at >= begin)
+    if not len(test):
+        print(f"no post published from {options.test_from} on has a known outcome", file=sys.stderr)
+        return 1
+    answers = walk(rows, test, begin, options.refit_days * DAY, lambda known: _model(known, options.seed))
+    boosted = walk(rows, test, begin, options.refit_days * DAY, lambda known: _boosting(known, options.seed))
+    forecasts = usual(histories, test) | {BOOSTING: boosted, MODEL: answers}
+    judged = {name: scores(test, logs, options.seed) for name, logs in forecasts.items()}
+    before = rows.known_by(begin).n_posts
+    spent = time.monotonic() - started
+    print(f"{options.data.name}: {before} posts known before {_date(begin)}, {test.n_posts} after, {spent:.0f} s")
+    _show(judged)
+    if options.out:
+        _write(options.out, histories, test, answers)
     if options.json:
-        options.json.write_text(json.dumps(ratios | {"evaluations": found}, indent=1))
+        options.json.write_text(
+            json.dumps({name: list(map(_plain, found)) for name, found in judged.items()}, indent=1)
+        )
     return 0
 
 
-def _load(data: Path, timezone: str) -> list[ChannelHistory]:
-    with tempfile.TemporaryDirectory(prefix="bench-engagement-") as scratch:
-        database = Database(f"sqlite:///{scratch}/channels.db")
-        upgrade(database)
-        import_path(data, database, clock=SystemClock(), timezone=timezone)
-        store = ChannelStore(database)
-        histories = [store.history(channel) for channel in store.channels()]
-        database.dispose()
-    return histories
+def walk(rows: Dataset, test: Dataset, begin: int, every: int, fit: Fit) -> Floats:
+    """Answers to the test rows (n x T x ...), each by a fit to what was known when its span of time began."""
+    parts: list[tuple[Any, Floats]] = []
+    for moment in range(begin, int(test.as_of.max()) + 1, every):
+        here = np.flatnonzero((test.as_of >= moment) & (test.as_of < moment + every))
+        if len(here):
+            parts.append((here, fit(rows.known_by(moment))(test.take(here))))
+    out = np.empty((len(test), *parts[0][1].shape[1:]))
+    for here, answers in parts:
+        out[here] = answers
+    return out
 
 
-def _show(evaluation: Evaluation) -> None:
-    print(f"{'target':11} {'known h':>7} {'n':>5}  median  boosting  model [95 %]            AUC   coverage")
-    slices = {who: {(s.target, s.known_age_h): s for s in scores} for who, scores in evaluation.scores.items()}
-    for place, ours in slices["model"].items():
-        boosted = slices["gradient_boosting"].get(place)
-        auc = "-" if ours.auc is None else f"{ours.auc:.2f}"
+def _model(known: Dataset, seed: int) -> Callable[[Dataset], Floats]:
+    model = fitted(known, seed, Silent())
+    return lambda rows: log_quantiles(model, rows)
+
+
+def _boosting(known: Dataset, seed: int) -> Callable[[Dataset], Floats]:
+    return lambda rows: gradient_boosting(known, rows, seed)
+
+
+def _moment(text: str, timezone: str) -> int:
+    at = datetime.fromisoformat(text)
+    return int((at if at.tzinfo else at.replace(tzinfo=zone_of(timezone))).timestamp())
+
+
+def _last_part(rows: Dataset) -> int:
+    first, last = int(rows.published_at.min()), int(rows.published_at.max())
+    return int(last - (last - first) * TESTED)
+
+
+def _date(moment: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(moment))
+
+
+def _show(judged: dict[str, Sequence[Score]]) -> None:
+    names = " ".join(f"{name:>12}" for name in BESIDE)
+    print(
+        f"{'target':11} {'known h':>7} {'n':>5}   model  [95 %]            AUC   cover {names} {'their best AUC':>15}"
+    )
+    places = {name: {(s.target, s.known_age_h): s for s in found} for name, found in judged.items()}
+    for place, ours in places[MODEL].items():
+        others = [places[name].get(place) for name in BESIDE]
+        errors = " ".join(f"{'-' if other is None else format(other.mae_log, '.4f'):>12}" for other in others)
+        best = max((s.auc for s in others if s is not None and s.auc is not None), default=float("nan"))
+        auc = "-" if ours.auc is None else f"{ours.auc:.3f}"
         print(
-            f"{ours.target:11} {ours.known_age_h:7} {ours.n:5}  {slices['rolling_median'][place].mae_log:.4f}"
-            f"  {'-' if boosted is None else format(boosted.mae_log, '.4f'):8}"
-            f"  {ours.mae_log:.4f} [{ours.mae_log_low:.4f}, {ours.mae_log_high:.4f}]  {auc:4}  {ours.coverage:.2f}"
+            f"{ours.target:11} {ours.known_age_h:7} {ours.n:5}  {ours.mae_log:.4f} [{ours.mae_log_low:.4f}, "
+            f"{ours.mae_log_high:.4f}]  {auc:5} {ours.coverage:.3f} {errors} {best:15.3f}"
         )
 
 
-def _ratios(found: dict[str, Any]) -> dict[str, float]:
-    sums = dict.fromkeys(("model", "rolling_median", "gradient_boosting"), 0.0)
-    for evaluation in found.values():
-        for who in sums:
-            sums[who] += sum(s["n"] * s["mae_log"] for s in evaluation["scores"][who])
-    return {
-        "model_to_median": sums["model"] / sums["rolling_median"],
-        "model_to_boosting": sums["model"] / sums["gradient_boosting"],
-    }
+def _plain(score: Score) -> dict[str, Any]:
+    return {name: getattr(score, name) for name in Score.__dataclass_fields__}
+
+
+def _write(path: Path, histories: Sequence[ChannelHistory], test: Dataset, answers: Floats) -> None:
+    names = {history.channel.id: history.channel.name for history in histories}
+    with path.open("w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file)
+        out.writerow(("channel", "post_id", "known_age_h", "target_age_h", "predicted", "q10", "q90"))
+        out.writerows(_lines(names, test, np.exp(answers)))
+
+
+def _lines(names: dict[int, str], test: Dataset, views: Floats) -> Iterator[tuple[object, ...]]:
+    for i in range(len(test)):
+        post = (names[int(test.channel[i])], int(test.post_id[i]), int(test.known_age[i]))
+        for t, target in enumerate(TARGETS):
+            if np.isfinite(views[i, t]).all():
+                low, middle, high = (round(float(v), 2) for v in views[i, t])
+                yield (*post, TARGET_AGE_H[target], middle, low, high)
 
 
 if __name__ == "__main__":

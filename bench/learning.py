@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.engagement import Silent, _load
+from bench._channels import load
+from bench._reporter import Silent
 from core.clock import DAY
 from core.history import ChannelHistory, Floats
 from core.ingest.simulator.config import SimulatorConfig
@@ -159,11 +160,11 @@ def main() -> int:
 def _histories(options: argparse.Namespace) -> tuple[list[ChannelHistory], int | None]:
     """And when the audience changed, where it was made to."""
     if options.data is not None:
-        return _load(options.data, options.timezone), None
+        return load(options.data, options.timezone), None
     with tempfile.TemporaryDirectory(prefix="bench-learning-") as folder:
         config = SimulatorConfig(channels=options.channels, days=options.days, posts_per_day=4.0, seed=options.seed)
         changed = simulate(config, Path(folder), "parquet").drift_at
-        return _load(Path(folder), options.timezone), changed
+        return load(Path(folder), options.timezone), changed
 
 
 def _figures(made: dict[str, Made], parent: Made, newest: Dataset, old: Dataset, seed: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from core.history import NEVER, ChannelHistory, Floats, Ints
 from core.schemas.predictions import KNOWN_AGES_H, TARGETS, Target
 from training.corrections import Corrections
 from training.features import FEATURES, FeatureBuilder, FeatureRow, predictable
-from training.levels import leaders
+from training.levels import leaders, median
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,6 +56,15 @@ class Dataset:
         """What is left to learn: log(measured) - base (n x T)."""
         return self.actual - self.base
 
+    def medians(self) -> Floats:
+        """Median of each feature by known age (A x F), over all rows where an age has none; NaN: never known."""
+        out = np.full((len(KNOWN_AGES_H), self.x.shape[1]), np.nan)
+        for a in range(len(KNOWN_AGES_H)):
+            rows = self.x[self.ages == a] if (self.ages == a).any() else self.x
+            for j, column in enumerate(rows.T):
+                out[a, j] = median(column[np.isfinite(column)])
+        return out
+
     @property
     def posts(self) -> Ints:
         """A number for each row, the same for rows of one post (n)."""
@@ -67,6 +76,11 @@ class Dataset:
     def n_posts(self) -> int:
         """How many different posts."""
         return int(self.posts.max()) + 1 if len(self) else 0
+
+    @property
+    def ages(self) -> NDArray[np.intp]:
+        """Place in KNOWN_AGES_H of each row's known age (n)."""
+        return np.searchsorted(KNOWN_AGES_H, self.known_age)
 
     @property
     def targets(self) -> tuple[Target, ...]:

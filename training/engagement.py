@@ -29,8 +29,9 @@ from training.dataset import (
 )
 from training.evaluate import LEAST_COMPARED, MARGIN, evaluate
 from training.features import FEATURES, SCHEMA
-from training.loop import LoopConfig, LoopResult
+from training.loop import LoopConfig, LoopResult, Reporter, Rows, train_loop
 from training.model import EngagementModel, model_of
+from training.peers import MEMBERS
 from training.reference import make_reference, to_arrow
 from training.strategies import Plan, damage, only_posts, plan
 
@@ -96,6 +97,7 @@ class Prepared:
             fold_from=since,
             fixed_epochs=self.plan.fixed_epochs,
             warm=None if self.warm is None else self.warm.model.weights(),
+            peers=None if self.warm is None or self.warm.model.peers is None else self.warm.model.peers.to_bytes(),
             old=None if old is None or not len(old) else to_parquet(old),
             slices=self.plan.slices,
             search_s=budget_s / 2,
@@ -172,10 +174,32 @@ def prepare(
 
 def finish(prepared: Prepared, result: LoopResult) -> Trained:
     """Judge the network that has not seen the holdout, and pack the one that has seen everything."""
-    judged = _model(prepared, result, result.judged)
-    final = _model(prepared, result, result.final)
+    signature = Signature(FEATURES, prepared.data.targets, SCHEMA)
+    notes = {"strategy": prepared.strategy, "epochs": result.epochs, "channels": list(prepared.channels)}
+    hidden, medians = prepared.plan.params.hidden, prepared.fitted[1].medians()
+    judged, final = (
+        model_of(state, signature, result.calibration, hidden, notes, peers=peers, medians=medians)
+        for state, peers in zip((result.judged, result.final), result.peers, strict=True)
+    )
     trained = packed(prepared, judged, final, _described(prepared, result))
     return replace(trained, evaluation=replace(trained.evaluation, memory=result.memory))
+
+
+def fitted(rows: Dataset, seed: int, reporter: Reporter) -> EngagementModel:
+    """A model of rows as a batch training makes it, with nothing held out to judge it by: a bench does that."""
+    settings = plan("batch", {}, None)
+    config = LoopConfig(
+        b"",
+        b"",
+        asdict(settings.params),
+        seed,
+        epochs=settings.epochs,
+        patience=settings.patience,
+        folds=settings.folds,
+    )
+    result = train_loop(config, reporter, Rows(rows, rows))
+    signature = Signature(FEATURES, rows.targets, SCHEMA)
+    return model_of(result.final, signature, result.calibration, settings.params.hidden, peers=result.peers[1])
 
 
 def packed(prepared: Prepared, judged: EngagementModel, final: EngagementModel, described: dict[str, Any]) -> Trained:
@@ -231,12 +255,6 @@ def newer_rows(rows: Dataset, known_until: int) -> Mask:
     return later
 
 
-def _model(prepared: Prepared, result: LoopResult, state: bytes) -> EngagementModel:
-    signature = Signature(FEATURES, prepared.data.targets, SCHEMA)
-    notes = {"strategy": prepared.strategy, "epochs": result.epochs, "channels": list(prepared.channels)}
-    return model_of(state, signature, result.calibration, prepared.plan.params.hidden, notes)
-
-
 def _noted(evaluation: Evaluation, champion: Incumbent | None) -> Evaluation:
     """With the version that the champion's side of the comparison was."""
     versus = evaluation.versus_champion
@@ -263,6 +281,11 @@ def _described(prepared: Prepared, result: LoopResult) -> dict[str, Any]:
             if target in prepared.data.targets
         },
     }
+    if len(result.calibration.mix) > 1:
+        described["mix"] = {
+            str(age): dict(zip(MEMBERS, map(float, result.calibration.mix[:, a]), strict=True))
+            for a, age in enumerate(KNOWN_AGES_H)
+        }
     if prepared.channels:
         described["channels"] = list(prepared.channels)
     if prepared.plan.slices:

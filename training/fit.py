@@ -14,13 +14,10 @@ from core.errors import Broken
 from core.history import Floats
 from core.schemas.predictions import KNOWN_AGES_H, TARGETS
 from training.dataset import Dataset
-from training.names import FEATURES
+from training.names import CHANNEL_MARKS, FEATURES
 from training.network import MEMBERS, EngagementNet, pinball
 from training.stream.penalties import Ewc, L2sp
 
-#: Features that tell channels apart rather than posts. They stay in the vector (drift watches them), but a network that
-#: reads them learns the few channels by heart: on real channels they cost it more than they give.
-CHANNEL_MARKS = ("level", "log_subscribers", "view_rate", "spread", "log_posts_7d", "growth_30d", "log_history")
 #: Parameters of the last layer: all that a fit of the head alone may change.
 HEAD = frozenset({"head", "start"})
 #: Old rows that a Fisher information is estimated from: one backward pass each.

@@ -13,6 +13,7 @@ from core.history import Floats
 from training.calibration import Calibration, calibrate
 from training.dataset import Dataset, joined, split_at
 from training.fit import Fit
+from training.peers import Peers
 
 #: Fewer out-of-fold rows than this decide nothing.
 LEAST_FOLD = 20
@@ -23,21 +24,32 @@ class Folds:
     """Fits that each validate on the span of time after their own rows.
 
     curve: mean out-of-fold quantile loss after 0, 1, 2, ... epochs. best_answers: quantiles of each span's rows at the
-    epoch of the least loss, by the fit that has not seen them.
+    epoch of the least loss, by the fit that has not seen them. steps: those of each span's peers, where there are some.
     """
 
     fits: list[Fit]
     spans: list[Dataset]
     curve: list[float] = field(default_factory=list)
     best_answers: list[Floats] = field(default_factory=list)
+    steps: list[Floats] = field(default_factory=list)
 
     @classmethod
-    def over(cls, rows: Dataset, count: int, since: int | None, make: Callable[[Dataset, int], Fit]) -> Folds:
-        """Spans of about equal numbers of posts from `since` on; one with too few rows on either side is left out."""
+    def over(
+        cls,
+        rows: Dataset,
+        count: int,
+        since: int | None,
+        make: Callable[[Dataset, int], Fit],
+        peers: Callable[[Dataset], Peers | None] = lambda _: None,
+    ) -> Folds:
+        """Spans of about equal numbers of posts from `since` on; one with too few rows on either side is left out.
+
+        peers: those that know no more than some rows; None: the network answers alone.
+        """
         _, first = np.unique(rows.posts, return_index=True)
         times = rows.published_at[first]
         late = times[times >= (np.quantile(times, 0.5) if since is None else since)]
-        fits, spans = [], []
+        fits, spans, steps = [], [], []
         if len(late):
             edges = [int(t) for t in np.quantile(late, np.linspace(0, 1, count + 1), method="higher")]
             for number, (low, high) in enumerate(zip(edges[:-1], [*edges[1:-1], edges[-1] + 1], strict=True)):
@@ -46,7 +58,10 @@ class Folds:
                 if min(len(span), len(split.before)) >= LEAST_FOLD:
                     fits.append(make(split.before, number + 1))
                     spans.append(span)
-        folds = cls(fits, spans)
+                    beside = peers(split.before)
+                    if beside is not None:
+                        steps.append(beside.steps(span.x, span.ages))
+        folds = cls(fits, spans, steps=steps)
         if fits:
             folds._note()
         return folds
@@ -66,7 +81,8 @@ class Folds:
 
     def calibration(self) -> Calibration:
         """From the answers of the best epoch, each by the fit that had not seen the row."""
-        return calibrate(joined(self.spans), np.concatenate(self.best_answers))
+        steps = np.concatenate(self.steps, axis=1) if self.steps else None
+        return calibrate(joined(self.spans), np.concatenate(self.best_answers), steps)
 
     def best(self) -> int:
         """The epoch of the least loss."""

@@ -2,7 +2,8 @@
 
 1. Folds in order of time are fitted side by side, one epoch each in turn; the epoch with the least out-of-fold loss is
    taken. Epoch 0 takes part: where nothing can be learned, the model stays at the channel's usual.
-2. The out-of-fold answers at that epoch calibrate the median and the 80 % interval.
+2. The out-of-fold answers at that epoch, and those of the network's peers (training/peers.py), say how much each
+   counts, and calibrate the median and the 80 % interval.
 3. Two networks are fitted for that many epochs: `judged` on the rows before the holdout, which the evaluation judges,
    and `final` on all rows, which goes into service (a model that has not seen the newest rows would be out of date).
 
@@ -30,9 +31,11 @@ from training.continual import Slice, memory, replayed, slices
 from training.dataset import Dataset, from_parquet, in_order, joined
 from training.fit import Fit, FitParams, consolidated, network_of
 from training.folds import Folds
+from training.peers import Peers
 from training.stream.penalties import Ewc
 
 State = dict[str, Tensor]
+_CALIBRATION = ("trust", "stretch", "mix")
 
 
 class TrainingStopped(Refused):
@@ -63,9 +66,10 @@ class LoopConfig:
 
     judged, final: rows as Parquet. fold_from: what was known until here an earlier version has learned; folds validate
     on rows published later (None: the later half). fixed_epochs: no folds, no calibration, just so many epochs. warm:
-    network state (safetensors) to start from; old: rows that it learned from, which EWC holds on to. slices: learn in
-    so many slices of time (0: all at once). search_s: folds end after this long with the best so far (only then does
-    the result depend on the machine's speed); not used with several processes, which could not agree on it.
+    network state (safetensors) to start from; peers: the members beside it (Peers.to_bytes); old: rows that it learned
+    from, which EWC holds on to. slices: learn in so many slices of time (0: all at once). search_s: folds end after
+    this long with the best so far (only then does the result depend on the machine's speed); not used with several
+    processes, which could not agree on it.
     """
 
     judged: bytes
@@ -78,6 +82,7 @@ class LoopConfig:
     fold_from: int | None = None
     fixed_epochs: int | None = None
     warm: bytes | None = None
+    peers: bytes | None = None
     old: bytes | None = None
     slices: int = 0
     search_s: float = float("inf")
@@ -104,8 +109,8 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class LoopResult:
-    """judged, final: network states as safetensors. curve: out-of-fold loss after 0, 1, 2, ... epochs. memory: what
-    slices did to each other, where there were some.
+    """judged, final: network states as safetensors. peers: the members beside each, where there are some. curve:
+    out-of-fold loss after 0, 1, 2, ... epochs. memory: what slices did to each other, where there were some.
     """
 
     judged: bytes
@@ -113,6 +118,7 @@ class LoopResult:
     epochs: int
     curve: tuple[float, ...]
     calibration: Calibration
+    peers: tuple[bytes | None, bytes | None] = (None, None)
     memory: Memory | None = None
 
 
@@ -132,11 +138,17 @@ def train_loop(config: LoopConfig, reporter: Reporter, rows: Rows | None = None)
     searched = max(len(curve) - 1, 0)  # the curve begins before the first epoch
     stage.total = searched + 2 * epochs
     hold = stage.hold(stage.warm, rows.old) if rows.old is not None and epochs else None
-    states = []
+    made: list[tuple[bytes, bytes | None]] = []
     for number, part in enumerate((rows.judged, rows.final)):
+        if number and part is rows.judged:  # nothing was held out
+            made.append(made[0])
+            continue
         begin = searched + number * epochs
-        states.append(stage.fitted(f"{number}", stage.fit(part, config.seed, hold), epochs, begin))
-    return LoopResult(save(states[0]), save(states[1]), epochs, curve, calibration)
+        weights = stage.fitted(f"{number}", stage.fit(part, config.seed, hold), epochs, begin)
+        peers = stage.peers(part) if len(calibration.mix) > 1 else None
+        made.append((save(weights), None if peers is None else peers.to_bytes()))
+    (judged, beside), (final, beside_final) = made
+    return LoopResult(judged, final, epochs, curve, calibration, (beside, beside_final))
 
 
 @dataclass(slots=True)
@@ -157,6 +169,14 @@ class _Stage:
     def fit(self, rows: Dataset, seed: int, hold: Ewc | None = None, warm: State | None = None) -> Fit:
         c = self.config
         return Fit(rows, self.params, seed, self.warm if warm is None else warm, c.rank, c.world, c.device, hold)
+
+    def peers(self, rows: Dataset) -> Peers | None:
+        """Members beside the network that know no more than these rows, or than the version that the loop starts from;
+        None for one that has none.
+        """
+        if self.warm is None:
+            return Peers.fit(rows, self.config.seed)
+        return None if self.config.peers is None else Peers.of(self.config.peers)
 
     def hold(self, weights: State | None, rows: Dataset | None, before: Ewc | None = None) -> Ewc | None:
         """EWC at some weights, with earlier ones' Fisher information; None where it is not asked for."""
@@ -205,7 +225,9 @@ def _search(stage: _Stage, rows: Rows) -> tuple[int, tuple[float, ...], Calibrat
         curve, calibration = _unpacked(stage.restored)
         return (int(np.argmin(curve)) if curve else min(c.epochs, 3)), curve, calibration
     hold = stage.hold(stage.warm, rows.old)
-    folds = Folds.over(rows.judged, c.folds, c.fold_from, lambda before, n: stage.fit(before, c.seed + n, hold))
+    folds = Folds.over(
+        rows.judged, c.folds, c.fold_from, lambda before, n: stage.fit(before, c.seed + n, hold), stage.peers
+    )
     if not folds.fits:
         # Too little to choose by: a careful few epochs, believed as they are.
         return min(c.epochs, 3), (), Calibration.none()
@@ -239,7 +261,10 @@ def _slice_by_slice(stage: _Stage, rows: Rows) -> LoopResult:
 
     # Each by the network that had learned everything before the slice, and nothing of it.
     ahead = [p.rows for p in parts[1:]]
-    calibration = calibrate(joined(ahead), np.concatenate([answers(i, part) for i, part in enumerate(ahead)]))
+    rows_ahead = joined(ahead)
+    peers = None if stage.warm is None else stage.peers(rows_ahead)
+    steps = None if peers is None else peers.steps(rows_ahead.x, rows_ahead.ages)
+    calibration = calibrate(rows_ahead, np.concatenate([answers(i, part) for i, part in enumerate(ahead)]), steps)
     after = [[answers(i, s.judged)[:, :, 1] for s in parts] for i in range(len(parts))]
     if stage.warm is not None:
         begin = network_of(stage.warm, stage.params)
@@ -247,7 +272,8 @@ def _slice_by_slice(stage: _Stage, rows: Rows) -> LoopResult:
     else:
         before = [np.zeros_like(s.judged.residual) for s in parts]
     report = memory(parts, before, after)
-    return LoopResult(save(states[-1]), save(final[-1]), c.epochs, (), calibration, report)
+    kept = None if peers is None else c.peers
+    return LoopResult(save(states[-1]), save(final[-1]), c.epochs, (), calibration, (kept, kept), report)
 
 
 def _sequence(stage: _Stage, name: str, parts: Sequence[Slice], learned: int, begin: int) -> list[State]:
@@ -274,13 +300,13 @@ def _under(flat: State, mark: str) -> State:
 
 
 def _packed(curve: tuple[float, ...], calibration: Calibration) -> State:
-    found = {"curve": np.array(curve), "trust": calibration.trust, "stretch": calibration.stretch}
+    found = {"curve": np.array(curve)} | {name: getattr(calibration, name) for name in _CALIBRATION}
     return {f"found.{name}": torch.from_numpy(np.array(value, dtype=np.float64)) for name, value in found.items()}
 
 
 def _unpacked(flat: State) -> tuple[tuple[float, ...], Calibration]:
     found = {name: value.numpy() for name, value in _under(flat, "found.").items()}
-    return tuple(float(v) for v in found["curve"]), Calibration(found["trust"], found["stretch"])
+    return tuple(float(v) for v in found["curve"]), Calibration(*(found[name] for name in _CALIBRATION))
 
 
 def _tupled(params: dict[str, Any]) -> dict[str, Any]:

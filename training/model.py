@@ -17,12 +17,14 @@ from core.schemas.models import Signature
 from core.schemas.predictions import KNOWN_AGES_H, TARGETS, Target
 from training.calibration import Calibration
 from training.corrector import Corrector
+from training.peers import MEMBERS, Peers
 
 if TYPE_CHECKING:
     from training.network import EngagementNet
 
-FORMAT = 1
-WEIGHTS, HEADER, GOLDEN, REFERENCE = "weights.safetensors", "model.json", "golden.safetensors", "reference.arrow"
+FORMAT = 2
+WEIGHTS, PEERS, HEADER = "weights.safetensors", "peers.safetensors", "model.json"
+GOLDEN, REFERENCE = "golden.safetensors", "reference.arrow"
 #: Largest difference (natural log) at which stored predictions count as reproduced.
 GOLDEN_TOLERANCE = 1e-4
 
@@ -32,7 +34,8 @@ Rows = NDArray[np.float32]
 @dataclass(frozen=True)
 class EngagementModel:
     """Network, signature and calibration; hidden: sizes of the network's layers; device: "cpu" or "cuda"; corrector:
-    what was learned since, on top of the network (read only).
+    what was learned since, on top of the network (read only); peers: what answers beside the network; medians: of the
+    rows that it learned from, by known age (A x F, NaN: never known), what its answers are explained against.
 
     The network answers for every target that the system knows; the signature names those that it was trained on.
     """
@@ -44,6 +47,8 @@ class EngagementModel:
     device: str = "cpu"
     notes: dict[str, Any] = field(default_factory=dict)
     corrector: Corrector | None = None
+    peers: Peers | None = None
+    medians: Floats | None = None
 
     def predict(self, x: Rows, base: Mapping[Target, Floats]) -> dict[Target, Floats]:
         """Views at the 10 %, 50 % and 90 % quantiles: n x 3 for each target of both `base` and the signature.
@@ -62,7 +67,8 @@ class EngagementModel:
 
     def calibrated(self, x: Rows) -> Floats:
         """The same without the corrector: what it learns from."""
-        return self.calibration.apply(self.raw(x), self.ages(x))
+        ages = self.ages(x)
+        return self.calibration.apply(self.raw(x), ages, None if self.peers is None else self.peers.steps(x, ages))
 
     def raw(self, x: Rows) -> Floats:
         """The network's own quantiles, before calibration."""
@@ -101,8 +107,11 @@ class EngagementModel:
             "hidden": list(self.hidden),
             "trust": self.calibration.trust.tolist(),
             "stretch": self.calibration.stretch.tolist(),
+            "mix": self.calibration.mix.tolist(),
             "notes": self.notes,
         }
+        if self.medians is not None:
+            header["medians"] = [[None if np.isnan(v) else float(v) for v in row] for row in self.medians]
         if self.corrector is not None:
             header["corrector"] = self.corrector.to_plain()
         golden: dict[str, NDArray[Any]] = {"x": np.ascontiguousarray(golden_x), "residuals": self.residuals(golden_x)}
@@ -111,6 +120,8 @@ class EngagementModel:
             HEADER: json.dumps(header, sort_keys=True, indent=1).encode(),
             GOLDEN: save(golden),
         }
+        if self.peers is not None:
+            files[PEERS] = self.peers.to_bytes()
         return files if reference is None else files | {REFERENCE: reference}
 
     @classmethod
@@ -125,12 +136,17 @@ class EngagementModel:
             net = _network(hidden, files[WEIGHTS], device, len(signature.features))
             shape = (len(TARGETS), len(KNOWN_AGES_H))
             trust, stretch = (np.array(header[name], dtype=float).reshape(shape) for name in ("trust", "stretch"))
+            peers = Peers.of(files[PEERS]) if PEERS in files else None
+            members = 1 if peers is None else len(MEMBERS)
+            mix = np.array(header["mix"], dtype=float).reshape(members, len(KNOWN_AGES_H))
+            medians = _medians(header.get("medians"), len(signature.features))
             corrector = Corrector.from_plain(header["corrector"]) if "corrector" in header else None
         except ArtifactCorrupt:
             raise
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise ArtifactCorrupt(f"the artifact does not hold an engagement model: {error!r}") from error
-        return cls(net, signature, Calibration(trust, stretch), hidden, device, header["notes"], corrector)
+        calibration = Calibration(trust, stretch, mix)
+        return cls(net, signature, calibration, hidden, device, header["notes"], corrector, peers, medians)
 
     def check_golden(self, files: Mapping[str, bytes]) -> None:
         """Compute the stored predictions again; ArtifactCorrupt when they differ by more than GOLDEN_TOLERANCE."""
@@ -152,12 +168,25 @@ def model_of(
     calibration: Calibration,
     hidden: tuple[int, ...],
     notes: dict[str, Any] | None = None,
-    device: str = "cpu",
+    peers: bytes | None = None,
+    medians: Floats | None = None,
 ) -> EngagementModel:
-    """A model of fitted weights (safetensors)."""
+    """A model of fitted weights and peers (safetensors)."""
     return EngagementModel(
-        _network(hidden, weights, device, len(signature.features)), signature, calibration, hidden, device, notes or {}
+        _network(hidden, weights, "cpu", len(signature.features)),
+        signature,
+        calibration,
+        hidden,
+        notes=notes or {},
+        peers=None if peers is None else Peers.of(peers),
+        medians=medians,
     )
+
+
+def _medians(stored: Any, features: int) -> Floats | None:
+    if stored is None:
+        return None
+    return np.array(stored, dtype=float).reshape(len(KNOWN_AGES_H), features)
 
 
 def _network(hidden: tuple[int, ...], weights: bytes, device: str, features: int) -> EngagementNet:

@@ -21,3 +21,18 @@ EARLY = ("early_deviation", "early_before", "early_velocity", "early_spread")
 
 FEATURES: tuple[str, ...] = (*TIME, *AGE, *CONTENT, *CADENCE, *AUDIENCE, *RESULTS, *EFFECTS, *EARLY)
 PLACE = {name: i for i, name in enumerate(FEATURES)}
+
+#: Families of features, for telling what moved a prediction.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "time": TIME,
+    "age": AGE,
+    "content": CONTENT,
+    "cadence": CADENCE,
+    "audience": AUDIENCE,
+    "results": RESULTS,
+    "effects": EFFECTS,
+    "early": EARLY,
+}
+#: Features that tell channels apart rather than posts. They stay in the vector (drift watches them), but a network that
+#: reads them learns the few channels by heart: on real channels they cost it more than they give.
+CHANNEL_MARKS = ("level", "log_subscribers", "view_rate", "spread", "log_posts_7d", "growth_30d", "log_history")

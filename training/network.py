@@ -58,19 +58,28 @@ class EngagementNet(nn.Module):
 
     def forward(self, x: Tensor, dropout: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
         """Residual quantiles of each member: members x n x T x 3."""
+        return self.from_inputs(self.inputs(x), x[:, _AGES].argmax(dim=1), dropout, generator)
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """What the first layer sees: each feature in standard deviations, and flags of those not known (n x 2 F)."""
         missing = torch.isnan(x)
         z = torch.where(missing, 0.0, torch.clamp((x - self.mean) / self.scale, -CLIP, CLIP))
-        z = torch.cat([z * self.used, missing * self.flagged * self.used], dim=1)
+        return torch.cat([z * self.used, missing * self.flagged * self.used], dim=1)
+
+    def from_inputs(
+        self, z: Tensor, ages: Tensor, dropout: float = 0.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """The same from `inputs`; ages: places in KNOWN_AGES_H (n)."""
         h = z.unsqueeze(0).expand(MEMBERS, -1, -1)
         for weight, bias in zip(self.weights, self.biases, strict=True):
             h = nn.functional.silu(torch.baddbmm(bias, h, weight))
             if dropout > 0:
                 kept = torch.rand(h.shape, generator=generator, device=h.device) >= dropout
                 h = h * kept / (1 - dropout)
-        out = torch.baddbmm(self.start, h, self.head).view(MEMBERS, len(x), self.targets, len(QUANTILES))
+        out = torch.baddbmm(self.start, h, self.head).view(MEMBERS, len(z), self.targets, len(QUANTILES))
         middle, below, above = out.unbind(dim=3)
         away = nn.functional.softplus
-        unit = self.spread[x[:, _AGES].argmax(dim=1)].unsqueeze(2)
+        unit = self.spread[ages].unsqueeze(2)
         return unit * torch.stack([middle - away(below), middle, middle + away(above)], dim=3)
 
     @torch.inference_mode()

@@ -37,6 +37,7 @@ class PredictionRequest:
     known_age_h: int = 0
     as_of: int | None = None  # default: the clock's now
     key: str | None = None
+    explain: bool = False  # say what moved the first target's median away from the usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,20 @@ class Quantiles:
     q10: float
     q50: float
     q90: float
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one feature (or a family of them) did to a prediction's median.
+
+    value: of the feature; None where it was not known, and of a family. share_log: natural logarithm; the shares of all
+    features sum to prediction minus baseline. effect: the same as a relative change of views (0.1: 10 % more).
+    """
+
+    feature: str
+    value: float | None
+    share_log: float
+    effect: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +79,7 @@ class Prediction:
     usual: float  # the channel's rolling median of the first target, the honest yardstick
     history: int  # matured posts that the channel's level rests on
     warnings: tuple[str, ...] = ()
+    contributions: tuple[Contribution, ...] = ()  # of the first target, largest first; empty unless asked for
 
 
 @dataclass(frozen=True, slots=True)

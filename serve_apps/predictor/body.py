@@ -63,6 +63,8 @@ class PredictionBody(_Strict):
     as_of: Moment | None = Field(None, description="use nothing known later, epoch seconds; default: now")
     key: str | None = Field(None, min_length=1, max_length=200, description="the same key gives the same answer")
 
+    explain: bool = Field(False, description="say which features moved the first target's median, and how much")
+
     def request(self, header_key: str | None) -> PredictionRequest:
         """The request, with the key of the Idempotency-Key header or the body's own."""
         if self.key is not None and header_key is not None and self.key != header_key:
@@ -75,4 +77,5 @@ class PredictionBody(_Strict):
             known_age_h=self.known_age_h,
             as_of=self.as_of,
             key=self.key or header_key,
+            explain=self.explain,
         )

@@ -28,6 +28,7 @@ from core.schemas.scenarios import PlannedPost
 from core.store.ids import new_id
 from core.store.predictions import PredictionLog, PredictionRow, ShadowRow
 from serve_apps.predictor.arms import Gone, HandleArm, LocalArm, Scored, failure_of
+from serve_apps.predictor.explanation import explained, unexplained
 from serve_apps.predictor.question import Question, Questions
 from serve_apps.predictor.recorder import Recorder
 from serve_apps.predictor.routing import Route, route
@@ -124,7 +125,7 @@ class PredictionService:
         begun_at = self._clock.monotonic()
         begun = await self._in_thread(self._begin, request, pin)
         if isinstance(begun, Prediction):
-            return begun
+            return unexplained(begun) if request.explain else begun
         attempts = await self._attempts(begun)
         elapsed_ms = (self._clock.monotonic() - begun_at) * 1000
         rows = [self._row(begun, attempt, request.key, elapsed_ms) for attempt in attempts]
@@ -136,7 +137,14 @@ class PredictionService:
             self._shadow(begun, last, stored.id)
         else:  # another request with the same key was faster
             _same_question(stored, request, begun.question.channel.id)
-        return _prediction(stored, begun.question.channel.name)
+        prediction = _prediction(stored, begun.question.channel.name)
+        if not request.explain:
+            return prediction
+        if stored.id != rows[-1].id:
+            return unexplained(prediction)
+        stable = begun.serving.stable
+        model = stable.model if last.version == stable.version else None
+        return await self._in_thread(explained, prediction, model, begun.question)
 
     async def foretell(self, channel: str, posts: Sequence[PlannedPost]) -> tuple[dict[Target, Quantiles], ...]:
         """Views of posts that are to come, by the stable version; a thought, so nothing is logged or counted.

@@ -9,7 +9,8 @@ from core.schemas.predictions import TARGETS
 from tests.training.audience import make_history
 from training.dataset import Dataset, build
 from training.features import FEATURES
-from training.fit import CHANNEL_MARKS, Fit, FitParams
+from training.fit import Fit, FitParams
+from training.names import CHANNEL_MARKS
 from training.network import EngagementNet, pinball
 
 F, T = len(FEATURES), len(TARGETS)

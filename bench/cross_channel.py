@@ -59,8 +59,7 @@ _BURN = 50
 def news(kind: str, n: int, rng: Generator) -> Floats:
     """Innovations of a series, variance about 1."""
     if kind in ("heavy tails", "mixed") and (kind == "heavy tails" or rng.random() < 0.5):
-        heavy: Floats = rng.standard_t(2.5, n) / np.sqrt(5.0)
-        return heavy
+        return np.asarray(rng.standard_t(2.5, n) / np.sqrt(5.0), dtype=float)
     return rng.normal(size=n)
 
 

@@ -15,6 +15,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from actors.predictive_intelligence.temporal import local
 from core.buckets import local_date
@@ -24,6 +25,8 @@ from core.intervals import block_rows, interval, lacking
 from core.levels import Levelled, levelled
 from core.schemas.channel_studies import Estimate
 from core.schemas.timing import Context, Factor
+
+Bools = NDArray[np.bool_]
 
 LEAST = 5  # posts on each side of a comparison
 MOST_DAYS = 60  # of one entry
@@ -122,11 +125,11 @@ def context(history: ChannelHistory, calendar: Calendar | None, since: int, unti
     return Context(history.channel.name, calendar.file, since, until, tuple(found), tuple(notes))
 
 
-def _effect(posts: Levelled, mine: np.ndarray, usual: np.ndarray, rng: np.random.Generator) -> Estimate:  # type: ignore[type-arg]
+def _effect(posts: Levelled, mine: Bools, usual: Bools, rng: np.random.Generator) -> Estimate:
     n = int(mine.sum())
     if n < LEAST or usual.sum() < LEAST:
         return lacking(n, f"needs {LEAST} posts with views on each side, has {n} and {int(usual.sum())}")
     one, two = posts.residual[mine], posts.residual[usual]
     drawn = one[block_rows(n, rng, _DRAWS)].mean(axis=1) - two[block_rows(len(two), rng, _DRAWS)].mean(axis=1)
     low, high = interval(drawn)
-    return Estimate(*(float(np.expm1(v)) for v in (one.mean() - two.mean(), low, high)), n)
+    return Estimate(float(np.expm1(one.mean() - two.mean())), float(np.expm1(low)), float(np.expm1(high)), n)

@@ -125,10 +125,11 @@ def whitened(channel: str, values: Floats, weekday: NDArray[np.int64]) -> Whiten
 def _fitted(design: Floats, y: Floats) -> Floats:
     """Slopes by least squares of values whose residuals are cut (Huber's pseudo-values): no single day decides."""
     solve = np.linalg.pinv(design)
-    slopes: Floats = solve @ np.clip(y, *np.quantile(y, [0.05, 0.95]))
+    low, high = np.quantile(y, [0.05, 0.95])
+    slopes = np.asarray(solve @ np.clip(y, low, high), dtype=float)
     for _ in range(_ROUNDS):
         fit = design @ slopes
-        slopes = solve @ (fit + _cut(y - fit))
+        slopes = np.asarray(solve @ (fit + _cut(y - fit)), dtype=float)
     return slopes
 
 
@@ -188,7 +189,7 @@ def linked(series: Sequence[Whitened], lags: int, rate: float) -> tuple[tuple[La
     one, two = one[enough], two[enough]
     if not len(one):
         return (), len(series) * (len(series) - 1) // 2
-    lag = np.nanargmax(np.nan_to_num(tested.z[:, one, two], nan=-1.0), axis=0)
+    lag = np.argmax(np.nan_to_num(tested.z[:, one, two], nan=-1.0), axis=0)
     r, error, days = (array[lag, one, two] for array in (tested.r, tested.error, tested.days))
     tried = tested.tried[one, two]
     smallest = 2 * stats.norm.sf(tested.z[lag, one, two])
@@ -239,7 +240,7 @@ class _Lags:
         filled = np.nan_to_num(values)
         used = np.array([each.used for each in series], dtype=float)
         lost = np.maximum(used[:, None], used[None, :]) + 3
-        wider = _wider(filled, known)
+        wider = _wider(filled)
         shape = (2 * lags + 1, len(series), len(series))
         r, error, days = np.zeros(shape), np.full(shape, np.nan), np.zeros(shape)
         for k, lag in enumerate(range(-lags, lags + 1)):
@@ -266,16 +267,15 @@ def _correlations(x: Floats, x_known: Floats, y: Floats, y_known: Floats, n: Flo
     sum_x, sum_y = x @ y_known.T, x_known @ y.T
     both = x @ y.T - sum_x * sum_y / n
     own = (x**2 @ y_known.T - sum_x**2 / n) * (x_known @ (y**2).T - sum_y**2 / n)
-    return np.clip(
-        np.divide(both, np.sqrt(np.maximum(own, 0)), out=np.zeros_like(both), where=own > 1e-9), -0.9999, 0.9999
-    )
+    r: Floats = np.divide(both, np.sqrt(np.maximum(own, 0)), out=np.zeros_like(both), where=own > 1e-9)
+    return np.clip(r, -0.9999, 0.9999)
 
 
-def _wider(filled: Floats, known: Floats) -> Floats:
+def _wider(filled: Floats) -> Floats:
     """By how much autocorrelation that is left in both widens a correlation's variance (Bartlett 1935); at least 1."""
     power = (filled**2).sum(axis=1)
     alike = np.stack([(filled[:, :-k] * filled[:, k:]).sum(axis=1) / power for k in range(1, _MOST_ORDER + 1)])
-    return np.maximum(1.0, 1.0 + 2.0 * alike.T @ alike)
+    return np.asarray(np.maximum(1.0, 1.0 + 2.0 * alike.T @ alike), dtype=float)
 
 
 def common_days(histories: Sequence[ChannelHistory]) -> tuple[int, int] | None:

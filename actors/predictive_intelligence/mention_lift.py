@@ -11,7 +11,7 @@ Several mentions by one source are pooled; those within 24 hours of each other s
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -175,7 +175,7 @@ def _read(link: MentionLift, q: float) -> MentionLift:
 def _summed(channel: str | None, links: Sequence[MentionLift], targets: Sequence[_Target]) -> MentionLifts:
     """All lifts together beside those of the targets' random moments, each target weighted by its mentions."""
     lifts = np.array([lift.lift for link in links for lift in link.lifts])
-    number: defaultdict[str, int] = defaultdict(int)
+    number: Counter[str] = Counter()
     for link in links:
         number[link.target] += link.n
     shares = [(number[t.history.channel.name], float((t.placebo > 0).mean())) for t in targets if len(t.placebo)]

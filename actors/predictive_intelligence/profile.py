@@ -46,7 +46,7 @@ class Profile:
     @property
     def deviations(self) -> Floats:
         """Posterior standard deviations."""
-        variance = np.einsum("ck,kl,cl->c", self.basis, self.covariance, self.basis)
+        variance: Floats = ((self.basis @ self.covariance) * self.basis).sum(axis=1)
         return np.sqrt(np.maximum(variance, 0.0))
 
     def drawn(self, rng: np.random.Generator, draws: int) -> Floats:
@@ -126,7 +126,7 @@ class _Model:
             y_by_y=float(y @ y),
             of_day=np.bincount(of).astype(float),
             by_day=by_day,
-            y_by_day=np.bincount(of, weights=y),
+            y_by_day=np.bincount(of, weights=y).astype(float),
             groups=groups,
         )
 
@@ -151,7 +151,7 @@ class _Model:
         """Minus twice the log marginal likelihood, the noise profiled out, and prior: tau exp(-tau^2 / 2)."""
         _, _, _, left, log_det = self._whole(at)
         tau = np.exp(at)
-        return self.n * np.log(left / self.n) + log_det - 2 * float((at - tau**2 / 2).sum())
+        return float(self.n * np.log(left / self.n) + log_det - 2 * (at - tau**2 / 2).sum())
 
     def posterior(self, at: Floats) -> tuple[Floats, Floats, Floats]:
         """Mean and covariance of the coefficients of the scaled columns, and the scale of each column."""

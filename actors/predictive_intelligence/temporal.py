@@ -1,9 +1,10 @@
 """Best times to publish: hour and weekday effects on views at equal age, content held equal, and whether any is real.
 
 Two permutation tests ask first whether the hour or the weekday makes a difference at all (residuals of the controls
-are permuted: Freedman & Lane 1983; within four weeks, so that no slow change counts). Posts of a date share its luck,
-so weekdays are tested on whole days. Where neither shows anything, no time is named. Where one does, the best cells
-carry intervals that hold for all cells at once: the best of 168 looks better than it is.
+are permuted: Freedman & Lane 1983; within four weeks, so that no slow change counts). Posts of a date share its luck
+and dates depend on their neighbours, so weekdays are tested on whole days, each week rotated at random. Where neither
+shows anything, no time is named. Where one does, the best cells carry intervals that hold for all cells at once: the
+best of 168 looks better than it is.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def best_times(history: ChannelHistory, since: int, until: int, holidays: Collec
     posts = usable(history, since, until)
     times = history.published_at[posts.at]
     hour, weekday, day = local(history.channel.timezone, times)
-    on_holiday = np.isin(day, [each.toordinal() for each in holidays])
+    on_holiday = np.isin(day, [each.toordinal() for each in holidays]).astype(float)
     names, controls = control_columns(history, posts.at, on_holiday)
     rng = np.random.default_rng(_SEED)
     p_hour, p_weekday = tests(posts.residual, times, hour, weekday, day, controls, rng)
@@ -98,7 +99,7 @@ def local(timezone: str, times: Ints) -> tuple[Ints, Ints, Ints]:
     return hour, weekday, day
 
 
-def control_columns(history: ChannelHistory, at: Ints, on_holiday: Floats | Ints) -> tuple[list[str], Floats]:
+def control_columns(history: ChannelHistory, at: Ints, on_holiday: Floats) -> tuple[list[str], Floats]:
     """What the source tells of the posts at some positions, as standardised columns (n x c) with their names."""
     columns: dict[str, Floats] = {}
     media = history.media[at]
@@ -110,7 +111,7 @@ def control_columns(history: ChannelHistory, at: Ints, on_holiday: Floats | Ints
     columns["links"] = np.minimum(attributes["n_links"], 3.0)
     columns["hashtags"] = np.minimum(attributes["n_hashtags"], 3.0)
     columns["ad"], columns["forward"] = attributes["is_ad"], attributes["is_forward"]
-    columns["holiday"] = np.asarray(on_holiday, dtype=float)
+    columns["holiday"] = on_holiday
     names, kept = [], []
     for name, values in columns.items():
         known = ~np.isnan(values)
@@ -129,10 +130,25 @@ def tests(
     rest = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
     block = (times - times.min()) // _BLOCK_S
     p_hour = _permuted(rest, block, np.eye(HOURS)[hour], hour_kernel(), rng)
-    _, first, of = np.unique(day, return_index=True, return_inverse=True)
-    by_day = np.bincount(of, weights=rest) / np.bincount(of)
-    p_weekday = _permuted(by_day, block[first], np.eye(WEEKDAYS)[weekday[first]], np.eye(WEEKDAYS), rng)
-    return p_hour, p_weekday
+    return p_hour, _rotated(rest, weekday, day, rng)
+
+
+def _rotated(rest: Floats, weekday: Ints, day: Ints, rng: Generator) -> float:
+    """p of no difference between weekdays: spread of the weekdays' means over the days' means, weeks rotated."""
+    week = (day - weekday - (day - weekday).min()) // WEEKDAYS
+    place = week * WEEKDAYS + weekday
+    size = (int(week.max()) + 1) * WEEKDAYS
+    posts = np.bincount(place, minlength=size).reshape(-1, WEEKDAYS)
+    there = posts > 0
+    means = np.bincount(place, weights=rest, minlength=size).reshape(-1, WEEKDAYS) / np.maximum(posts, 1)
+    means = np.where(there, means - means[there].mean(), 0.0)
+    turns = rng.integers(0, WEEKDAYS, (_PERMUTATIONS + 1, len(means), 1))
+    turns[0] = 0  # the first row is what was observed
+    at = (np.arange(WEEKDAYS) + turns) % WEEKDAYS
+    rows = np.arange(len(means))[None, :, None]
+    sums, days = means[rows, at].sum(axis=1), there[rows, at].sum(axis=1)
+    spread = (sums**2 / np.maximum(days, 1)).sum(axis=1)
+    return float(np.mean(spread >= spread[0] * (1 - 1e-12)))
 
 
 def _permuted(values: Floats, block: Ints, member: Floats, kernel: Floats, rng: Generator) -> float:

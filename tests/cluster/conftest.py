@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -27,8 +28,9 @@ from actors.predictive_intelligence.actor import Intelligence
 from core.artifacts import ArtifactStore
 from core.clock import ManualClock
 from core.schemas.health import Health
-from core.schemas.predictions import ENGAGEMENT
+from core.schemas.predictions import ENGAGEMENT, Quantiles, Target
 from core.schemas.rollouts import SplitReport
+from core.schemas.scenarios import PlannedPost
 from core.settings import Settings
 from core.store import migrate
 from core.store.database import Database
@@ -59,6 +61,9 @@ class InProcessPredictor:
 
     def split_report(self) -> SplitReport:
         return self._bench.traffic.report()
+
+    def foretell(self, channel: str, posts: tuple[PlannedPost, ...]) -> tuple[dict[Target, Quantiles], ...]:
+        return asyncio.run(self._bench.service.foretell(channel, posts))
 
     def health(self) -> Health:
         return Health("predictor", "ok", "looked at the split in force", 1)
@@ -106,7 +111,7 @@ def _services(settings: Settings, world: World, bench: Bench) -> tuple[Services,
     feedback, monitoring = Feedback(database, clock), Monitoring(database, clock)
     anomaly = AnomalyAnalysis(database, clock)
     learner = Learner(database, world.artifacts, clock, settings, versioning, autostart=False)
-    routers = Routers(database, clock)
+    routers, predictor = Routers(database, clock), InProcessPredictor(bench)
     analytics = Analytics(database, clock)
     orchestrator = Orchestrator(
         database,
@@ -129,10 +134,10 @@ def _services(settings: Settings, world: World, bench: Bench) -> tuple[Services,
         learning=learner,
         orchestrator=orchestrator,
         anomaly=anomaly,
-        intelligence=Intelligence(database, clock),
+        intelligence=Intelligence(database, clock, foreteller=predictor),
         analytics=analytics,
         alerts=Alerts(database, clock, anomaly, analytics, settings.alerts, autostart=False),
-        predictor=cast(Any, InProcessPredictor(bench)),
+        predictor=cast(Any, predictor),
     )
     versioning.set_alias(ENGAGEMENT, "champion", 1, expect=None, reason="test", actor="test")
     return services, orchestrator

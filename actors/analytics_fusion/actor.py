@@ -21,7 +21,8 @@ from actors.analytics_fusion import series as series_
 from actors.analytics_fusion import status as status_
 from actors.analytics_fusion import trend as trend_
 from actors.analytics_fusion.competition import picture
-from actors.analytics_fusion.competition.discovery import discover
+from actors.analytics_fusion.competition.discovery import discover, with_topics
+from actors.analytics_fusion.competition.topics import Topics
 from actors.analytics_fusion.overview import Period
 from actors.analytics_fusion.peers import Peers
 from actors.analytics_fusion.reading import Reader
@@ -30,7 +31,7 @@ from actors.analytics_fusion.source import Counts
 from core.buckets import day_start, local_date
 from core.cache import Cache, CacheStats
 from core.clock import DAY, HOUR, Clock
-from core.errors import InvalidInput
+from core.errors import InsufficientData, InvalidInput
 from core.history import ChannelHistory
 from core.metrics import metric as metric_of
 from core.schemas.analytics import DataStatus, Overview, PostCurve, PostRow, SeriesPoint
@@ -71,6 +72,7 @@ class Analytics:
         self.cache = Cache() if cache is None else cache
         self._reader = Reader(self.channels, Outbox(database, tenant))
         self._peers = Peers(self.channels, LevelStore(database, tenant), clock)
+        self._topics = Topics(self.channels)
         self._lists = WatchListStore(database, tenant)
 
     def health(self) -> Health:
@@ -235,13 +237,18 @@ class Analytics:
         self._lists.remove(name)
 
     def discover(self, channel: str, limit: int = 20) -> Discovery:
-        """Channels that the graph of mentions leads to from a channel, which need not be stored."""
+        """Channels that mentions lead to from a channel, which need not be stored, and stored ones of its topics."""
         if not 1 <= limit <= 200:
             raise InvalidInput(f"limit {limit}: between 1 and 200", field="limit")
 
         def compute() -> Discovery:
             stored = {each.name for each in self.channels.channels()}
-            return discover(channel, self.channels.all_mentions(), stored, limit)
+            found = discover(channel, self.channels.all_mentions(), stored)
+            try:
+                found = with_topics(found, self._topics.alike(channel))
+            except InsufficientData as gap:
+                found = replace(found, notes=(*found.notes, gap.message))
+            return replace(found, candidates=found.candidates[:limit])
 
         return self._together(Discovery, f"discover:{channel}:{limit}", compute)
 

@@ -252,10 +252,12 @@ def _find(channel: str, json: bool) -> None:
         show_json(found)
         return
     rows = [
-        (c.channel, c.stored, _percent(c.score), c.names_it, c.named_by_it, c.shared, when(c.last))
+        (c.channel, c.stored, _percent(c.score), c.names_it, c.named_by_it, c.shared, when(c.last), ", ".join(c.terms))
         for c in found.candidates
     ]
-    table(None, ("channel", "stored", "nearness", "names it", "named by it", "named together", "last"), rows)
+    table(
+        None, ("channel", "stored", "nearness", "names it", "named by it", "named together", "last", "alike in"), rows
+    )
     _notes(found.notes)
 
 

@@ -82,7 +82,7 @@ class AnalyticsService(Service, Protocol):
         ...
 
     def discover(self, channel: str, limit: int = 20) -> Discovery:
-        """Channels near a channel in the graph of mentions."""
+        """Channels near a channel in the graph of mentions, and stored ones that write about the same."""
         ...
 
     def competition(

@@ -20,7 +20,7 @@ class WatchList:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A channel that the graph of mentions leads to."""
+    """A channel that the graph of mentions leads to, or that writes about the same."""
 
     channel: str
     stored: bool  # its own posts are here, so it can be compared
@@ -29,16 +29,31 @@ class Candidate:
     named_by_it: int  # posts of the channel that name the candidate
     shared: int  # third channels that name both
     last: int | None  # the newest of these mentions
+    similarity: float | None = (
+        None  # of topics: cosine, 0 is what stored channels are to each other; None: not compared
+    )
+    alike: bool = False  # similarity is beyond what pairs of stored channels have
+    terms: tuple[str, ...] = ()  # words that make them alike
+
+
+@dataclass(frozen=True, slots=True)
+class TopicBand:
+    """How similar stored channels of one script are in their topics."""
+
+    channels: int  # compared
+    usual: float  # median over their pairs
+    band: float  # from here on two are alike
 
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """Channels near a channel, nearest first."""
+    """Channels near a channel, nearest first by mentions and topics together."""
 
     channel: str
     candidates: tuple[Candidate, ...]
     mentions: int  # all mentions that the walk could use
     notes: tuple[str, ...] = ()
+    topics: TopicBand | None = None  # None: topics could not be compared, a note says why
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,6 +250,18 @@ class ChannelStore:
         with self.database.read() as connection:
             return connection.execute(query).first() is not None
 
+    def newest_texts(self, channel: Channel, limit: int) -> list[str]:
+        """Texts of the newest posts that have one stored, the newest first."""
+        table = schema.post
+        query = (
+            select(table.c.text)
+            .where(table.c.channel_id == channel.id, table.c.text.is_not(None), table.c.text != "")
+            .order_by(table.c.published_at.desc(), table.c.post_id.desc())
+            .limit(limit)
+        )
+        with self.database.read() as connection:
+            return [str(text) for text in connection.execute(query).scalars()]
+
     def reactions(self, channel: Channel) -> dict[int, dict[str, int]]:
         """The newest reaction reading of each post that has one: post id to reaction to count."""
         table = schema.reaction_snapshot

@@ -141,7 +141,7 @@ def _of_many(routes: APIRouter, parts: GatewayParts) -> None:
         "/v1/competitors/{name}/candidates",
         response_model=Discovery,
         tags=["competitors"],
-        summary="Channels near a channel in the graph of mentions",
+        summary="Channels near a channel: by mentions and by topic",
     )
     async def candidates(request: Request, name: str, limit: Annotated[int, Query(ge=1, le=200)] = 20) -> Response:
         return cached(request, await in_thread(numbers.discover, name, limit))

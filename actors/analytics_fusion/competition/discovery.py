@@ -1,4 +1,4 @@
-"""Channels near a channel in the graph of mentions, by a random walk that keeps coming home.
+"""Channels near a channel: in the graph of mentions, by a random walk that keeps coming home, and by their topics.
 
 The random walk with restart of Tong, Faloutsos & Pan (2006), over mentions in both directions.
 """
@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from actors.analytics_fusion.competition.topics import Alikeness
 from core.graph import visits
 from core.schemas.competitors import Candidate, Discovery
 from core.store.channels import Mention
 
 HOME = 0.3  # chance of going home at every step
+_FUSED = 60  # damps the first ranks of the two orders, as in the paper
 
 
-def discover(channel: str, mentions: Sequence[Mention], stored: Collection[str], limit: int) -> Discovery:
+def discover(channel: str, mentions: Sequence[Mention], stored: Collection[str], limit: int | None = None) -> Discovery:
     """The channels that a walk along mentions, in either direction, visits most.
 
     mentions: every one that is known, each post and target once. A channel that nobody names and that names nobody
@@ -25,10 +28,7 @@ def discover(channel: str, mentions: Sequence[Mention], stored: Collection[str],
     """
     edges = Counter((m.source, m.target) for m in mentions if m.source != m.target)
     names = sorted({name for edge in edges for name in edge})
-    notes = (
-        "only mentions in the posts of stored channels are known: what others write is not seen",
-        "similar topics are not compared",
-    )
+    notes = ("only mentions in the posts of stored channels are known: what others write is not seen",)
     if channel not in names:
         why = f"no mention by {channel!r} or of it is stored"
         return Discovery(channel, (), len(mentions), (why, *notes))
@@ -55,6 +55,31 @@ def discover(channel: str, mentions: Sequence[Mention], stored: Collection[str],
         for name in sorted(others, key=lambda name: (-visits[name], name))
     ]
     return Discovery(channel, tuple(found[:limit]), len(mentions), notes)
+
+
+def with_topics(found: Discovery, topics: Alikeness) -> Discovery:
+    """The candidates with the similarity of their topics, and those that are alike without any mention.
+
+    The two orders, by mentions and by topic, are made one by their reciprocal ranks (Cormack et al. 2009).
+    """
+    near = {candidate.channel: candidate for candidate in found.candidates}
+    by_topic = sorted(topics.terms, key=lambda name: -topics.cosines[name])
+    for name in by_topic:
+        near.setdefault(name, Candidate(name, True, 0.0, 0, 0, 0, None))
+    ranks = ([candidate.channel for candidate in found.candidates], by_topic)
+    worth = {name: sum(1 / (_FUSED + order.index(name)) for order in ranks if name in order) for name in near}
+    candidates = tuple(
+        replace(
+            near[name],
+            similarity=topics.cosines.get(name),
+            alike=name in topics.terms,
+            terms=topics.terms.get(name, ()),
+        )
+        for name in sorted(near, key=lambda name: -worth[name])  # of equals those with mentions stay in front
+    )
+    chance = "of ten channels about one has another that seems alike by chance"
+    note = f"topics of {topics.band.channels} channels were compared: {chance}"
+    return replace(found, candidates=candidates, notes=(*found.notes, note), topics=topics.band)
 
 
 def walk(home: str, names: Sequence[str], edges: Counter[tuple[str, str]]) -> dict[str, float]:

@@ -252,7 +252,11 @@ def canary_factory(wiring: Wiring) -> CanaryFactory:
 
     share = wiring.plan.share("canary")
     return CanaryFactory(
-        wiring.database, wiring.artifacts, _device(share.gpu), actor_options=wiring.resources("canary")
+        wiring.database,
+        wiring.artifacts,
+        _device(share.gpu),
+        wiring.settings.serving,
+        actor_options=wiring.resources("canary"),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.polarity import Polarity
 from core.schemas.alerts import Target
 from core.schemas.rollouts import GATES, GUARDS, Approval, RolloutConfig, configured
 
@@ -111,6 +112,29 @@ class LoopSettings(BaseModel):
     training_s_a_week: float = Field(14_400.0, ge=0, description="seconds that they may take together")
 
 
+class ServingSettings(BaseModel):
+    """How model versions are held and computed where they are served."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    warm_versions: int = Field(4, ge=1, description="versions that a predictor keeps loaded, the one in service too")
+    warm_mb: int = Field(256, ge=1, description="... and the megabytes that they may take together")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the network on a GPU; on a CPU always float32 (docs/benchmarks.md)"
+    )
+    compile: bool = Field(False, description="torch.compile on a GPU: seconds at the first requests")
+
+
+class ContentSettings(BaseModel):
+    """What content models learn from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    polarity: dict[str, dict[str, Polarity]] = Field(
+        default_factory=dict, description="by channel: what an emoji means there (-1, 0, 1), over core/polarity.py"
+    )
+
+
 class AlertSettings(BaseModel):
     """Where alerts may be told, and with how much patience."""
 
@@ -191,6 +215,8 @@ class Settings(BaseSettings):
     loop: LoopSettings = Field(default_factory=lambda: LoopSettings())
     slo: SloSettings = Field(default_factory=lambda: SloSettings())
     alerts: AlertSettings = Field(default_factory=lambda: AlertSettings())
+    serving: ServingSettings = Field(default_factory=lambda: ServingSettings())
+    content: ContentSettings = Field(default_factory=lambda: ContentSettings())
 
     @property
     def database(self) -> str:

@@ -16,6 +16,8 @@ from serve_apps import problems
 
 #: paths that say nothing about anybody's data
 OPEN = frozenset({"/healthz", "/readyz"})
+#: questions that are too long for an address: nothing is stored
+ASKED = frozenset({"/v1/content"})
 #: changes to these need an admin's key
 ADMIN = ("/v1/models", "/v1/rollouts", "/v1/workflows", "/v1/loop", "/v1/tasks", "/v1/drift")
 #: a revoked key is refused after this many seconds at the latest
@@ -24,7 +26,7 @@ REMEMBER_S = 5.0
 
 def scope_of(method: str, path: str) -> KeyScope:
     """What a request needs: reading, writing, or steering models."""
-    if method in ("GET", "HEAD", "OPTIONS"):
+    if method in ("GET", "HEAD", "OPTIONS") or path in ASKED:
         return "read"
     return "admin" if path.startswith(ADMIN) else "write"
 

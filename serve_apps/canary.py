@@ -15,6 +15,7 @@ from ray.serve import Application
 
 from core.artifacts import ArtifactStore
 from core.schemas.predictions import Target
+from core.settings import ServingSettings
 from core.store.database import Database
 from serve_apps.loading import ModelLoader
 
@@ -64,6 +65,7 @@ class CanaryFactory:
     database: Database
     artifacts: ArtifactStore
     device: str = "cpu"
+    options: ServingSettings = field(default_factory=ServingSettings)
     actor_options: dict[str, Any] = field(default_factory=lambda: {"num_cpus": 0.25})
     replica: type[Canary] = Canary
 
@@ -80,6 +82,6 @@ class CanaryFactory:
             graceful_shutdown_timeout_s=5.0,
             max_constructor_retry_count=2,
         )(self.replica)
-        loader = ModelLoader(self.database, self.artifacts, model, self.device)
+        loader = ModelLoader(self.database, self.artifacts, model, self.device, self.options)
         application: Application = deployment.bind(loader, version)
         return application

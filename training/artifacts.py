@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from core.artifacts import ArtifactStore
 from core.codec import from_plain
@@ -12,6 +13,9 @@ from core.schemas.models import Signature
 from core.schemas.predictions import TARGETS
 from training.features import FEATURES, SCHEMA
 from training.model import HEADER, EngagementModel
+
+if TYPE_CHECKING:
+    from training.content.model import ContentModel
 
 
 def load_model(store: ArtifactStore, sha256: str, device: str = "cpu") -> EngagementModel:
@@ -28,6 +32,19 @@ def load_model(store: ArtifactStore, sha256: str, device: str = "cpu") -> Engage
         raise ArtifactCorrupt(f"artifact {sha256}: {error}", artifact=sha256) from error
     except Refused as error:
         raise _named(error, sha256) from error
+    return model
+
+
+def load_content(store: ArtifactStore, sha256: str) -> ContentModel:
+    """The verified content model of an artifact; NotFound, ArtifactCorrupt, Refused (other inputs), StorageBroken."""
+    from training.content.model import SIGNATURE, ContentModel
+
+    try:
+        model = ContentModel.from_artifact(store.get(sha256))
+    except ArtifactCorrupt as error:
+        raise ArtifactCorrupt(f"artifact {sha256}: {error}", artifact=sha256) from error
+    if model.signature != SIGNATURE:
+        raise Refused(f"artifact {sha256}: the content model expects other inputs: train it again", artifact=sha256)
     return model
 
 

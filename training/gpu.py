@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from training.model import EngagementModel
 
 #: Set by the topology for each process that was given a share; absent where there is no GPU.
 SHARE = "ANALYTICBOT_GPU_SHARE"
@@ -26,3 +31,38 @@ def apply_gpu_share(fraction: float | None = None) -> str:
         return "cpu"
     torch.cuda.set_per_process_memory_fraction(wanted)
     return "cuda"
+
+
+def accelerated(model: EngagementModel, precision: str, compile: bool) -> EngagementModel:
+    """The model with its network computing in a lower precision, or compiled; itself where neither is asked for.
+
+    precision: "float32", or "bfloat16": matrix products under autocast. Both only where it was measured to pay
+    (docs/benchmarks.md). The stored predictions were checked before, in full precision.
+    """
+    import torch
+
+    if compile:
+        model.net.compile(dynamic=True)
+    if precision == "float32":
+        return model
+    return replace(model, net=_Lower(model.net, model.device, torch.bfloat16))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Lower:
+    """A network whose quantiles come out of a lower precision."""
+
+    net: Any
+    device: str
+    dtype: Any
+
+    def quantiles(self, x: Any) -> Any:
+        """As the network's, in float32."""
+        import torch
+
+        with torch.autocast(self.device, self.dtype):
+            return self.net.quantiles(x).float()
+
+    def state_dict(self) -> Any:
+        """The network's own."""
+        return self.net.state_dict()

@@ -7,6 +7,7 @@ import typer
 from cluster.cli import (
     alert_commands,
     channel_commands,
+    content_command,
     data_commands,
     demo_command,
     doctor_command,
@@ -59,6 +60,7 @@ app.command()(outlook_commands.cross_channel)
 app.command()(outlook_commands.influence)
 app.command()(outlook_commands.mention_lift)
 app.command()(channel_commands.predict)
+app.command()(content_command.content)
 app.command()(alert_commands.live)
 app.command()(model_commands.train)
 app.command()(model_commands.tune)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from core.codec import to_plain
 from core.schemas.analytics import AnomalyFinding, DataStatus, Overview, PostRow, SeriesPoint
 from core.schemas.channels import Channel, PostDraft
+from core.schemas.content import ContentAnswer
 from core.schemas.health import Health
 from core.schemas.models import Alias, AliasChange, ModelVersion, TaskState, TrainingTask
 from core.schemas.monitoring import AlertChange, Degradation, DriftReport, SeriesLevels, SloReport, VersionMetrics
@@ -155,16 +156,25 @@ def predict(
     key: str | None,
 ) -> Call[Prediction]:
     """Views of a stored post or of a draft."""
-    described = None if draft is None else {k: v for k, v in asdict(draft).items() if v is not None}
     body = {
         "channel": name,
         "post_id": post_id,
-        "draft": described,
+        "draft": _described(draft),
         "published_at": published_at,
         "known_age_h": known_age_h,
         "as_of": as_of,
     }
     return _post(Prediction, "/v1/predictions", {k: v for k, v in body.items() if v is not None}, key)
+
+
+def content(name: str, post_id: int | None, draft: PostDraft | None, published_at: int | None) -> Call[ContentAnswer]:
+    """What a stored post or a draft says, and how it would be taken."""
+    body = {"channel": name, "post_id": post_id, "draft": _described(draft), "published_at": published_at}
+    return _post(ContentAnswer, "/v1/content", {k: v for k, v in body.items() if v is not None})
+
+
+def _described(draft: PostDraft | None) -> dict[str, Any] | None:
+    return None if draft is None else {k: v for k, v in asdict(draft).items() if v is not None}
 
 
 def prediction(prediction_id: str) -> Call[SettledPrediction]:

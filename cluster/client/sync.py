@@ -17,6 +17,7 @@ from core.schemas.alerts import Live
 from core.schemas.analytics import AnomalyFinding, DataStatus, Overview, PostRow, SeriesPoint
 from core.schemas.channel_studies import ChannelComparison
 from core.schemas.channels import Channel, PostDraft
+from core.schemas.content import ContentAnswer
 from core.schemas.health import Health
 from core.schemas.models import Alias, AliasChange, ModelVersion, TaskState, TrainingTask
 from core.schemas.monitoring import AlertChange, Degradation, DriftReport, SeriesLevels, SloReport, VersionMetrics
@@ -380,6 +381,20 @@ class Bot:
                 key=key,
             )
         )
+
+    def content(
+        self,
+        channel: str,
+        *,
+        post_id: int | None = None,
+        draft: PostDraft | None = None,
+        published_at: int | None = None,
+    ) -> ContentAnswer:
+        """Tone, engagement and topic of a stored post or a draft; each says when it cannot tell, and why.
+
+        NotConfigured while no content model is in service.
+        """
+        return self._send(calls.content(channel, post_id, draft, published_at))
 
     def prediction(self, prediction_id: str) -> SettledPrediction:
         """A prediction, and what was measured of it so far."""

@@ -24,6 +24,7 @@ JOBS = {
     "bulk": "forecast every channel, and score the drafts of a Parquet file",
     "importing": "import a file or folder that the head can read",
     "retrain": "run a retraining workflow to its end",
+    "content": "train the content model on all channels and put it in service",
 }
 #: Right after the start the job server may not have found its agent yet.
 _AGENT_PATIENCE_S = 15.0

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+#: Bytes (UTF-8) of a post's text that are read at all; longer posts exist nowhere.
+TEXT_BYTES = 64 * 1024
+
 
 class Precision(IntEnum):
     """How a reading was obtained."""

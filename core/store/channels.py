@@ -262,12 +262,13 @@ class ChannelStore:
         with self.database.read() as connection:
             return [str(text) for text in connection.execute(query).scalars()]
 
-    def reactions(self, channel: Channel) -> dict[int, dict[str, int]]:
-        """The newest reaction reading of each post that has one: post id to reaction to count."""
+    def reactions(self, channel: Channel, *, as_of: int | None = None) -> dict[int, dict[str, int]]:
+        """The newest reaction reading (by a moment) of each post that has one: post id to reaction to count."""
         table = schema.reaction_snapshot
+        known = [table.c.channel_id == channel.id, *([] if as_of is None else [table.c.ts <= as_of])]
         query = (
             select(table.c.post_id, table.c.ts, table.c.reaction, table.c.count)
-            .where(table.c.channel_id == channel.id)
+            .where(*known)
             .order_by(table.c.post_id, table.c.ts)
         )
         found: dict[int, tuple[int, dict[str, int]]] = {}

@@ -12,6 +12,7 @@ from serve_apps.access import Door, Guard
 from serve_apps.gateway import (
     alerts,
     channels,
+    content,
     forecasts,
     models,
     outlook,
@@ -40,7 +41,8 @@ def build_api(parts: GatewayParts) -> FastAPI:
     door = Door(KeyStore(parts.database), parts.settings.tenant, parts.settings.keys_required)
     app.add_middleware(Guard, door=door)
     problems.install(app)
-    for noun in (channels, studies, forecasts, outlook, alerts, reports, models, rollouts, workflows, system):
+    nouns = (channels, studies, content, forecasts, outlook, alerts, reports, models, rollouts, workflows, system)
+    for noun in nouns:
         app.include_router(noun.build(parts))
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app

@@ -20,6 +20,7 @@ from core.protocols import (
     Service,
     VersioningService,
 )
+from core.schemas.content import ContentAnswer, ContentRequest
 from core.schemas.rollouts import SplitReport
 from core.settings import Settings
 from core.store.channels import ChannelStore
@@ -33,6 +34,10 @@ class PredictorService(Service, Protocol):
 
     def split_report(self) -> SplitReport:
         """What one of its routers really serves."""
+        ...
+
+    def content(self, request: ContentRequest) -> ContentAnswer:
+        """What the content version in service says of a post."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from core import telemetry
 from core.artifacts import ArtifactStore
 from core.clock import Clock
 from core.errors import AnalyticBotError
+from core.schemas.content import ContentAnswer, ContentRequest
 from core.schemas.health import Health
 from core.schemas.predictions import ENGAGEMENT, Quantiles, Target
 from core.schemas.rollouts import SplitReport, TrafficSplit
@@ -24,12 +26,14 @@ from core.store.channels import ChannelStore
 from core.store.database import Database
 from core.store.keys import KeyStore
 from core.store.predictions import PredictionLog
+from core.store.registry import Registry
 from core.store.splits import SplitStore
 from serve_apps.access import Door
 from serve_apps.canary import canary_name
-from serve_apps.loading import ModelLoader
+from serve_apps.loading import WarmModels
 from serve_apps.predictor.api import NAME, build_predictor_api
 from serve_apps.predictor.arms import HandleArm, LocalArm
+from serve_apps.predictor.content import ContentService
 from serve_apps.predictor.question import Questions
 from serve_apps.predictor.recorder import Recorder
 from serve_apps.predictor.service import PredictionService
@@ -67,24 +71,27 @@ class Predictor:
     def __init__(self, parts: PredictorParts) -> None:
         self._parts = parts
         self._splits = SplitStore(parts.database)
-        loader = ModelLoader(parts.database, parts.artifacts, parts.model, parts.device)
+        warm = WarmModels.over(parts.database, parts.artifacts, parts.device, parts.settings.serving)
         self._traffic = Traffic(
             parts.model,
-            lambda version: LocalArm(version, loader.load(version)),
+            lambda version: LocalArm(version, warm.get(parts.model, version)),
             lambda version: connect_canary(parts.model, version, parts.canary_timeout_s),
             parts.clock,
         )
         tenant = parts.settings.tenant
+        store = ChannelStore(parts.database, tenant)
         log = PredictionLog(parts.database, tenant)
         self._recorder = Recorder(log)
         self._service = PredictionService(
-            Questions(ChannelStore(parts.database, tenant), parts.clock),
+            Questions(store, parts.clock),
             self._traffic,
             self._recorder,
             log,
             parts.clock,
             model=parts.model,
         )
+        self._warm = warm
+        self._content = ContentService(store, Registry(parts.database), warm, parts.clock)
         self._stop = threading.Event()
         self._watched = threading.Event()  # set: look at the table now
         self._read_split()
@@ -115,6 +122,10 @@ class Predictor:
         """Views of posts that are to come, for scenarios; nothing is logged."""
         return await self._service.foretell(channel, posts)
 
+    async def content(self, request: ContentRequest) -> ContentAnswer:
+        """What the content version in service says of a post (asked by the gateway, on /v1/content)."""
+        return await asyncio.get_running_loop().run_in_executor(None, self._content.answer, request)
+
     async def health(self) -> Health:
         """What the router does, and what troubles it."""
         report, trouble = self._traffic.report(), self._traffic.trouble
@@ -125,6 +136,7 @@ class Predictor:
             "epoch": report.epoch,
             "shadows_dropped": self._service.shadows_dropped,
             "shadows_lost": self._recorder.shadows_lost,
+            "warm": [f"{model} v{version}" for model, version in self._warm.versions],
             "trouble": trouble,
         }
         ok = trouble is None and not report.breaker_open

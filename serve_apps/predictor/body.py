@@ -7,11 +7,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from core.errors import InvalidInput
-from core.schemas.channels import PostDraft
+from core.schemas.channels import TEXT_BYTES, PostDraft
 from core.schemas.predictions import PredictionRequest
 
-#: Bytes of a draft's text; longer posts exist nowhere.
-TEXT_BYTES = 64 * 1024
 #: Bytes of a request: text may be escaped sixfold in JSON.
 BODY_BYTES = 6 * TEXT_BYTES + 16 * 1024
 
@@ -20,11 +18,13 @@ Moment = Annotated[int, Field(ge=0, le=4_102_444_800)]  # up to the year 2100
 Media = Literal["none", "photo", "video", "audio", "document", "poll", "webpage", "other"]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A field that nobody knows is refused, not ignored."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class DraftBody(_Strict):
+class DraftBody(Strict):
     """A post that is not published yet. Leave out what is not known; counts are taken from `text` where it is given."""
 
     text: str | None = Field(None, description="at most 64 KB as UTF-8")
@@ -52,7 +52,7 @@ class DraftBody(_Strict):
         return PostDraft(**self.model_dump())
 
 
-class PredictionBody(_Strict):
+class PredictionBody(Strict):
     """Ask for the views of one post: name a stored one (`post_id`), or describe a draft."""
 
     channel: str = Field(min_length=1, max_length=200)

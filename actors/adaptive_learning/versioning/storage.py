@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from core.artifacts import ArtifactStore
 from core.errors import NotConfigured, Refused
+from core.schemas.content import CONTENT
 from core.schemas.models import ModelVersion
 from core.schemas.predictions import ENGAGEMENT
 from core.schemas.versions import ArtifactCheck
 from core.store.registry import check_kept
-from training.artifacts import check_signature, load_model, stored_signature
+from training.artifacts import check_signature, load_content, load_model, stored_signature
 
 
 def verify(artifacts: ArtifactStore | None, version: ModelVersion, *, predictions: bool = True) -> ArtifactCheck:
@@ -26,8 +27,10 @@ def verify(artifacts: ArtifactStore | None, version: ModelVersion, *, prediction
     if artifacts is None:
         raise NotConfigured("no artifact store was given: nothing can be verified")
     files = artifacts.get(version.sha256)
-    if version.model != ENGAGEMENT:
-        raise NotConfigured(f"this code serves {ENGAGEMENT!r}; it has no network for {version.model!r}")
+    if version.model not in (ENGAGEMENT, CONTENT):
+        raise NotConfigured(
+            f"this code serves {ENGAGEMENT!r} and {CONTENT!r}; it has nothing that loads {version.model!r}"
+        )
     _same_signature(files, version)
     if predictions:
         _load(artifacts, version)
@@ -52,10 +55,14 @@ def _same_signature(files: dict[str, bytes], version: ModelVersion) -> None:
             artifact=version.sha256,
             version=version.version,
         )
-    check_signature(signature)
+    if version.model == ENGAGEMENT:
+        check_signature(signature)
 
 
 def _load(artifacts: ArtifactStore, version: ModelVersion) -> None:
+    if version.model == CONTENT:
+        load_content(artifacts, version.sha256)
+        return
     import torch  # seconds of imports that a registry does without
 
     torch.set_num_threads(1)  # a few rows: threads would only wait for each other

@@ -21,7 +21,7 @@ from core.settings import ServingSettings
 from core.store.database import Database
 from core.store.registry import Registry, check_kept
 from training.artifacts import load_content, load_model
-from training.gpu import apply_gpu_share
+from training.gpu import accelerated, apply_gpu_share
 
 _log = telemetry.logger("loading")
 
@@ -53,16 +53,19 @@ class ModelLoader:
 
     def sized(self, version: int) -> tuple[Any, int]:
         """The same with the bytes of its artifact, which are nearly all weights."""
+        sha256 = self.sha256(version)
+        model = LOADERS[self.model](self.artifacts, sha256, self._device())
+        if self.model == ENGAGEMENT and model.device == "cuda":
+            model = accelerated(model, self.options.precision, self.options.compile)
+        return model, self.artifacts.size(sha256) or 0
+
+    def sha256(self, version: int) -> str:
+        """Where a version's artifact is; NotFound, Refused (pruned)."""
         if self.model not in LOADERS:
             raise NotFound(f"no model {self.model!r}: this code serves {', '.join(LOADERS)}", model=self.model)
         found = Registry(self.database).get(self.model, version)
         check_kept(found)
-        model = LOADERS[self.model](self.artifacts, found.sha256, self._device())
-        if self.model == ENGAGEMENT and self.device == "cuda":
-            from training.gpu import accelerated
-
-            model = accelerated(model, self.options.precision, self.options.compile)
-        return model, self.artifacts.size(found.sha256) or 0
+        return found.sha256
 
     def _device(self) -> str:
         import torch

@@ -35,7 +35,7 @@ def run(
     settings: Settings, database: Database, artifacts: ArtifactStore, versioning: VersioningService, clock: Clock
 ) -> ContentReport:
     """Train, register, and move the champion's alias; NoData and InsufficientData say what is missing."""
-    from cluster.code import revision
+    from cluster.code import version as code_version
     from core.store.channels import ChannelStore
     from training.content.model import SIGNATURE
     from training.content.rows import ChannelPosts
@@ -51,7 +51,7 @@ def run(
         data_until=until,
         rows=trained.rows,
         data_sha256=trained.data_sha256,
-        code=revision(),
+        code=f"analyticbot, sources {code_version()}",
         seed=settings.seed,
         strategy="batch",
         posts=trained.rows,

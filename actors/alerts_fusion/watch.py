@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from actors.alerts_fusion import machine, posts, wording
+from actors.alerts_fusion.live import FRESH_S
 from actors.alerts_fusion.machine import RuleState
 from actors.alerts_fusion.measure import Measured, measured, verdict
 from actors.alerts_fusion.reading import Reading, by_days, read
@@ -204,9 +205,9 @@ def judge_posts(
     told_of = [(i, e.at) for e in mine for i in (*e.data.posts, *e.data.read)]
     last, first = dict(told_of), dict(reversed(told_of))
     # A first import tells of all that a channel ever posted: only what may be fresh is read.
-    since = min(first.values(), default=now) - posts.FRESH_S
+    since = min(first.values(), default=now) - FRESH_S
     stored = channels.published(channel, sorted(last), since=since, until=now + 1)
-    fresh = [post for post in stored if post.published_at > first[post.post_id] - posts.FRESH_S]
+    fresh = [post for post in stored if post.published_at > first[post.post_id] - FRESH_S]
     found: dict[str, list[posts.Seen]] = {}
     history = None
     for rule in rules:

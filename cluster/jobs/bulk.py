@@ -118,9 +118,7 @@ def run(settings: Settings, drafts: Path | None = None) -> BulkReport:
 def _folder(settings: Settings, day: str, drafts: Path | None) -> Path:
     """Each file of drafts has a result of its own."""
     name = day if drafts is None else f"{day}-{blake2b(str(drafts.resolve()).encode(), digest_size=4).hexdigest()}"
-    folder = settings.home / "reports" / "ahead" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return settings.home / "reports" / "ahead" / name
 
 
 def _tasks(

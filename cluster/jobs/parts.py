@@ -70,11 +70,13 @@ class Parts:
 
     def write(self, number: int, tables: Tables, fingerprint: str) -> None:
         """All parts of a shard."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         for name, columns in self.tables.items():
             _write(self.path(name, number), tables[name], columns, fingerprint)
 
     def finish(self, total: int, facts: Mapping[str, Any]) -> None:
         """Parts of shards that are no longer there go; then `done.json` says that the result is complete."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         for path in self.folder.glob("*.parquet"):
             if int(path.stem.rsplit("-", 1)[1]) >= total:
                 path.unlink()

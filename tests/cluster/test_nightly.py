@@ -13,16 +13,11 @@ from core.clock import DAY, HOUR, ManualClock, SystemClock
 from core.ingest.importer import import_path
 from core.ingest.simulator import SimulatorConfig, simulate
 from core.schemas.analytics import Overview
-from core.schemas.channels import Channel
 from core.settings import Settings
 from core.store import migrate
 from core.store.channels import ChannelStore
 from core.store.database import Database
 from core.store.levels import LevelStore
-
-
-def channel(number: int, version: int = 1) -> Channel:
-    return Channel(number, "default", f"c{number}", "UTC", "simulator", version)
 
 
 @pytest.fixture(scope="module")

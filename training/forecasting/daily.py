@@ -46,7 +46,11 @@ def forecast_metric(
     told = tuple(
         HorizonForecast(
             days,
-            *(float(part[0, days - 1]) for part in (found.mean, found.lo80, found.hi80, found.lo95, found.hi95)),
+            float(found.mean[0, days - 1]),
+            float(found.lo80[0, days - 1]),
+            float(found.hi80[0, days - 1]),
+            float(found.lo95[0, days - 1]),
+            float(found.hi95[0, days - 1]),
             weights,
             _backtest(found, days - 1),
         )
@@ -87,4 +91,5 @@ def _typical(residuals: Floats) -> Floats:
     """Mean absolute residual of each series (n)."""
     known = np.isfinite(residuals)
     sums = np.where(known, np.abs(residuals), 0.0).sum(axis=(0, 2))
-    return sums / np.maximum(known.sum(axis=(0, 2)), 1)
+    result: Floats = sums / np.maximum(known.sum(axis=(0, 2)), 1)
+    return result

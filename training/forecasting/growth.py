@@ -122,7 +122,8 @@ class Outlook:
         inside = [(score >= q[:, i]) & (score <= q[:, i + 1]) for i in (0, 2)]
         weights = dict(zip(MEMBERS, map(float, mixture.weights[row, t]), strict=True))
         mean, ends = self.bounds(row, t, days)
-        return HorizonForecast(days, mean, *map(float, ends), weights, summary(error, *inside))
+        lo80, hi80, lo95, hi95 = map(float, ends)
+        return HorizonForecast(days, mean, lo80, hi80, lo95, hi95, weights, summary(error, inside[0], inside[1]))
 
 
 def learn_from(drifts: Drifts, horizons: Sequence[int]) -> GrowthPool:

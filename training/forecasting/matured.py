@@ -139,7 +139,8 @@ def mix(drifts: Drifts, rates: Floats, scale: Floats, days: int, pool: PoolHoriz
 
 def score_sums(scores: Floats) -> Floats:
     """Sums of absolute scores over channels by origin day (T)."""
-    return np.nansum(np.minimum(np.abs(scores), _CAP), axis=0)
+    result: Floats = np.nansum(np.minimum(np.abs(scores), _CAP), axis=0)
+    return result
 
 
 def own_width(scores: Floats, days: int, pool: PoolHorizon, at: NDArray[np.intp]) -> Floats:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from core import telemetry
 from core.artifacts import ArtifactStore
@@ -19,6 +20,9 @@ from core.schemas.content import CONTENT, ContentEvaluation
 from core.schemas.models import Lineage, NewVersion
 from core.settings import Settings
 from core.store.database import Database, StoredClock
+
+if TYPE_CHECKING:
+    from training.content.train import ContentTraining
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +39,7 @@ def run(
     settings: Settings, database: Database, artifacts: ArtifactStore, versioning: VersioningService, clock: Clock
 ) -> ContentReport:
     """Train, register, and move the champion's alias; NoData and InsufficientData say what is missing."""
-    from cluster.code import version as code_version
     from core.store.channels import ChannelStore
-    from training.content.model import SIGNATURE
     from training.content.rows import ChannelPosts
     from training.content.train import train_content
 
@@ -45,6 +47,17 @@ def run(
     meanings = settings.content.polarity
     channels = [ChannelPosts.read(store, c, until, meanings.get(c.name)) for c in store.channels()]
     trained = train_content(channels, until, settings.seed)
+    number = put_in_service(trained, artifacts, versioning, until, settings.seed)
+    return ContentReport(number, trained.rows, len(channels), trained.evaluation)
+
+
+def put_in_service(
+    trained: ContentTraining, artifacts: ArtifactStore, versioning: VersioningService, until: int, seed: int
+) -> int:
+    """Store, register and verify a training's version, and make it the champion; returns its number."""
+    from cluster.code import version as code_version
+    from training.content.model import SIGNATURE
+
     lineage = Lineage(
         parent=None,
         data_from=trained.data_from,
@@ -52,24 +65,20 @@ def run(
         rows=trained.rows,
         data_sha256=trained.data_sha256,
         code=f"analyticbot, sources {code_version()}",
-        seed=settings.seed,
+        seed=seed,
         strategy="batch",
         posts=trained.rows,
     )
     sha256 = artifacts.put(trained.files)
     params = {"evaluation": to_plain(trained.evaluation)}
-    version = versioning.register(NewVersion(CONTENT, sha256, SIGNATURE, params, None, lineage, f"content:{sha256}"))
-    versioning.verify(CONTENT, version.version)
+    new = NewVersion(CONTENT, sha256, SIGNATURE, params, None, lineage, f"content:{sha256}")
+    number = versioning.register(new).version
+    versioning.verify(CONTENT, number)
     champion = versioning.resolve(CONTENT, "champion")
-    versioning.set_alias(
-        CONTENT,
-        "champion",
-        version.version,
-        expect=None if champion is None else champion.version,
-        reason=f"trained on {trained.rows} posts of {len(channels)} channels",
-        actor="job content",
-    )
-    return ContentReport(version.version, trained.rows, len(channels), trained.evaluation)
+    before = None if champion is None else champion.version
+    reason = f"trained on {trained.rows} posts"
+    versioning.set_alias(CONTENT, "champion", number, expect=before, reason=reason, actor="job content")
+    return number
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -27,17 +27,22 @@ from actors.anomaly_analysis.actor import AnomalyAnalysis
 from actors.predictive_intelligence.actor import Intelligence
 from core.artifacts import ArtifactStore
 from core.clock import ManualClock
+from core.schemas.content import ContentAnswer, ContentRequest
 from core.schemas.health import Health
 from core.schemas.predictions import ENGAGEMENT, Quantiles, Target
 from core.schemas.rollouts import SplitReport
 from core.schemas.scenarios import PlannedPost
-from core.settings import Settings
+from core.settings import ServingSettings, Settings
 from core.store import migrate
+from core.store.channels import ChannelStore
 from core.store.database import Database
+from core.store.registry import Registry
 from core.store.splits import SplitStore
 from serve_apps.gateway.api import build_api
 from serve_apps.gateway.services import GatewayParts, Services
+from serve_apps.loading import WarmModels
 from serve_apps.predictor.api import PREFIX, build_predictor_api
+from serve_apps.predictor.content import ContentService
 from tests.actors.rollout_world import Routers
 from tests.serve_apps.world import GAP, POSTS, START, Bench, World, fill, register, tiny_model
 
@@ -64,6 +69,12 @@ class InProcessPredictor:
 
     def foretell(self, channel: str, posts: tuple[PlannedPost, ...]) -> tuple[dict[Target, Quantiles], ...]:
         return asyncio.run(self._bench.service.foretell(channel, posts))
+
+    def content(self, request: ContentRequest) -> ContentAnswer:
+        world = self._bench.world
+        warm = WarmModels.over(world.database, world.artifacts, "cpu", ServingSettings())
+        service = ContentService(ChannelStore(world.database), Registry(world.database), warm, world.clock)
+        return service.answer(request)
 
     def health(self) -> Health:
         return Health("predictor", "ok", "looked at the split in force", 1)

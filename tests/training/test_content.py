@@ -119,6 +119,14 @@ class TestTooLittle:
         assert model.judge(1, GOOD, NOTHING)["reaction"].reason == model.gaps["reaction"]
         assert "engagement" in model.classifiers
 
+    def test_without_any_text_there_are_attributes_and_channels(self) -> None:
+        training = train_content([replace(channel_posts(1, 110, 1), texts={})], UNTIL, 7)
+        model = ContentModel.from_artifact(training.files)
+        assert training.evaluation.topic.channels == 0
+        assert model.topic([]).n == 0
+        judged = model.judge(1, GOOD, NOTHING)["reaction"]
+        assert judged.answer is judged.probabilities is None
+
     def test_where_all_are_of_one_class_nothing_can_be_told_apart(self) -> None:
         posts = channel_posts(1, N, 1)
         liked = replace(posts, reactions={i: {"❤": 9} for i in posts.reactions})

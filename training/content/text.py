@@ -85,6 +85,10 @@ def weighed(counts: Sparse, idf: NDArray[np.float32]) -> Sparse:
 
 def count(texts: Sequence[str]) -> Sparse:
     """Hashed character n-grams of 3 to 5 inside words: how often each occurs (n x WIDTH)."""
+    if not texts:
+        from scipy import sparse
+
+        return sparse.csr_matrix((0, WIDTH))
     return _counter().transform([text or "" for text in texts])
 
 

@@ -28,9 +28,7 @@ def verify(artifacts: ArtifactStore | None, version: ModelVersion, *, prediction
         raise NotConfigured("no artifact store was given: nothing can be verified")
     files = artifacts.get(version.sha256)
     if version.model not in (ENGAGEMENT, CONTENT):
-        raise NotConfigured(
-            f"this code serves {ENGAGEMENT!r} and {CONTENT!r}; it has nothing that loads {version.model!r}"
-        )
+        raise NotConfigured(f"this code serves {ENGAGEMENT!r} and {CONTENT!r}; it has no network for {version.model!r}")
     _same_signature(files, version)
     if predictions:
         _load(artifacts, version)

@@ -13,7 +13,7 @@ from actors.alerts_fusion.actor import Alerts
 from actors.analytics_fusion.actor import Analytics
 from bench._made_channel import T0, Plan, make
 from cluster.shards import sharded
-from core.clock import DAY, HOUR
+from core.clock import DAY
 from core.protocols import AlertsService
 from core.schemas.alerts import QuietHours, RuleSpec
 from core.store import schema
@@ -53,7 +53,7 @@ def live(database: Database, plan: dict[int, int]) -> Many:
     channels = [make(8, i, purge(3 + i), name=name) for i, name in enumerate(NAMES)]
     world = Many(database, channels[0])
     others = [AlertWorld(database, made, clock=world.clock, wall=world.wall) for made in channels[1:]]
-    for until in range(T0 + 2 * DAY, T0 + 8 * DAY + 1, 16 * HOUR):
+    for until in range(T0 + 2 * DAY, T0 + 8 * DAY + 1, DAY):
         world.feed(until)
         for other in others:
             other.feed(until)

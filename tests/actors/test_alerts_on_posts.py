@@ -225,19 +225,19 @@ def hit(day: int) -> float:
 
 def test_a_post_that_overperforms_is_told_when_its_readings_show_it(sqlite_database: Database) -> None:
     alike = Plan(lambda day: 2, lambda day: (1.0, 0.0, 0.0), lambda day: (0.0, 1.0, 0.0), appeal=hit)
-    world = AlertWorld(sqlite_database, make(38, 5, alike, noise=0.05))
+    world = AlertWorld(sqlite_database, make(36, 5, alike, noise=0.05))
     world.feed(T0 + 33 * DAY)
     rule = replace(RIVALS, channels=("made",), overperforms=2.5)
     world.add(rule)
-    found = world.days(33, 38, step_h=4)
-    past = world.service().backtest(rule, 5)
+    found = world.days(33, 36, step_h=4)
+    past = world.service().backtest(rule, 3)
     hits = {p for p, at, _ in world.made.posts if (at - T0) // DAY == 34}
     assert {a.post_id for a in found} == hits != set()
     assert all((a.value or 0) >= 2.5 and a.n >= 5 for a in found)
     assert all(a.raised_at <= a.onset + 24 * HOUR for a in found)
     assert "times the usual" in found[0].reason
     assert sorted(p.at for p in past.channels[0].alerts) == sorted(a.until for a in found)
-    assert past.channels[0].judged == 10
+    assert past.channels[0].judged == 6
 
 
 # ---------------------------------------------------------------- backtest and refusals

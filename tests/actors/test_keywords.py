@@ -6,7 +6,7 @@ import unicodedata
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.alerts_fusion.keywords import folded, keywords
@@ -56,6 +56,7 @@ def test_any_or_all_of_the_words_and_none_of_the_excluded() -> None:
 LETTERS = st.text("abcdzßåéйёкλσѕ", min_size=1, max_size=8)
 
 
+@settings(max_examples=40)
 @given(LETTERS, st.lists(LETTERS, max_size=4), st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]), st.booleans())
 def test_case_and_form_change_nothing(word: str, others: list[str], form: Any, upper: bool) -> None:
     text = " ".join([*others, word, "zz9"])

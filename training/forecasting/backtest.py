@@ -13,6 +13,7 @@ from training.forecasting.batch import Batch
 
 #: Values that a series has before an origin at the least, and better two seasons.
 _LEAST_PAST = 5
+_REFIT = 4
 
 
 class Member(Protocol):
@@ -77,8 +78,8 @@ def backtest(
 ) -> Backtest:
     """Run all members at all origins and at the present.
 
-    All origins are one batch of truncated copies, so each member runs once. Learners are fitted twice: on what was
-    known at the oldest origin, for the backtest, and on everything, for the present.
+    All origins are one batch of truncated copies, so each member runs once. Learners are fitted on
+    everything for the present, and for every _REFIT origins on what was known at the oldest of them.
     """
     learners = learners or {}
     copies = [batch.values, *(_delayed(batch.values, o) for o in origins)]
@@ -89,10 +90,10 @@ def backtest(
     for m, member in enumerate(members.values()):
         found[:, m] = member(stacked, horizon).reshape(k + 1, n, horizon)
     for m, learner in enumerate(learners.values(), start=len(members)):
-        found[:, m] = learner.fit(batch.before(max(origins, default=0)), horizon)(stacked, horizon).reshape(
-            k + 1, n, horizon
-        )
-        found[0, m] = learner.fit(batch, horizon)(batch, horizon)
+        for first in (0, *range(1, k + 1, _REFIT)):
+            end = first + 1 if first == 0 else min(first + _REFIT, k + 1)
+            fitted = learner.fit(batch.before((0, *origins)[end - 1]), horizon)
+            found[first:end, m] = fitted(stacked.blocks(first, end), horizon).reshape(-1, n, horizon)
     units = stacked.scale.reshape(k + 1, n)
     return Backtest(names, tuple(origins), found[1:], _truth(batch, horizon, origins), units[1:], found[0])
 

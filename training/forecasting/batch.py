@@ -83,9 +83,10 @@ class Batch:
         """The last points only."""
         return self if points >= self.length else self.under(self.values[:, self.length - points :])
 
-    def rows(self, chosen: NDArray[np.intp] | NDArray[np.bool_]) -> Batch:
-        """Some of the series."""
-        return Batch(self.values[chosen], self.season)
+    def blocks(self, first: int, end: int) -> Batch:
+        """The copies from `first` up to `end`."""
+        n = self.n // self.copies
+        return Batch(self.values[first * n : end * n], self.season, end - first)
 
     def under(self, values: Floats) -> Batch:
         """The same series in other values (n x any length): logarithms, without their season, fewer points."""

@@ -9,7 +9,7 @@ from core.history import Floats
 
 #: Pull towards the weights that a set of weights starts from, in origins: as if so many had been seen that favour them.
 GROUP_PRIOR, SERIES_PRIOR = 1.0, 1.0
-_STEPS, _RATE = 150, 2.0
+_STEPS, _RATE = 60, 2.0
 #: Steps of the horizon that are looked at, about: their errors are much alike.
 _LOOKED_AT = 13
 
@@ -70,8 +70,8 @@ def _descend(errors: Floats, number: np.ndarray, prior: Floats, pull: Floats, co
     start = np.log(np.maximum(prior, 1e-12))
     weights, logits, mean = prior, start, np.zeros_like(prior)
     for step in range(_STEPS):
-        combined = np.einsum("gm,gms->gs", weights, errors)
-        slope = np.einsum("gs,gms->gm", np.sign(combined), errors) / number[:, None] + cost
+        combined = weights[:, None, :] @ errors  # g x 1 x S
+        slope = (errors @ np.sign(combined).transpose(0, 2, 1))[:, :, 0] / number[:, None] + cost
         rate = _RATE / np.sqrt(step + 1.0)
         held = np.minimum(rate * pull, 1.0)[:, None]
         logits = (1 - held) * logits + held * start - rate * slope

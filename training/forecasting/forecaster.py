@@ -19,6 +19,8 @@ from training.forecasting.members.holidays import holiday_doubt
 #: Further ahead than this nobody is told anything.
 LONGEST = 1_000
 ORIGINS, QUICK_ORIGINS = 8, 4
+#: Points that are looked back over: older ones cost much and tell little.
+HISTORY = 1_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,7 @@ def forecast(
     Where all known values are zero or more, so is what is forecast.
     """
     check(batch, horizon)
+    batch = batch.last(HISTORY)
     panel = panel or (fast(batch.season) if quick else full(batch.season))
     origins = rolling_origins(batch, horizon, QUICK_ORIGINS if quick else ORIGINS)
     tested = backtest(batch, horizon, origins, panel.members, {**panel.learners, **(learners or {})})
@@ -62,7 +65,7 @@ def forecast(
     weights = weigh(errors)
     mean = np.einsum("nm,mnh->nh", weights, tested.ahead)
     residuals = _residuals(tested, errors)
-    spread = widened(calibrate(residuals, _changes(batch)), holiday_doubt(batch, horizon))
+    spread = widened(calibrate(residuals, _changes(batch), _heights(batch, origins)), holiday_doubt(batch, horizon))
     low, high = mean + spread.below, mean + spread.above
     floor = np.where(np.nanmin(batch.values, axis=1) >= 0, 0.0, -np.inf)[:, None]
     mean, low, high = (np.maximum(one, floor) for one in (mean, low, high))
@@ -99,4 +102,13 @@ def _changes(batch: Batch) -> Floats:
     changes = np.abs(values[:, season:] - values[:, :-season])
     known = np.isfinite(changes)
     result: Floats = np.where(known, changes, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return result
+
+
+def _heights(batch: Batch, origins: tuple[int, ...]) -> Floats:
+    """Mean of the last cycle (at least 8 points) now and at the origins (K + 1 x n); NaN: not all positive."""
+    wide = max(batch.season, 8)
+    positive = np.where(np.isfinite(batch.values), batch.values > 0, True).all(axis=1)
+    ends = [batch.filled[:, : batch.length - origin][:, -wide:] for origin in (0, *origins)]
+    result: Floats = np.where(positive, np.stack([end.mean(axis=1) for end in ends]), np.nan)
     return result

@@ -4,11 +4,12 @@
 
 --data: channel, ts, subscribers (any number of readings a day) or channel, date, follower_count; further columns are
 ignored. A day counts with its last reading. Origins are the ends of every third day of each channel, from the one
-after `--least` days on, where there was a reading. --out: channel, origin (the day, YYYY-MM-DD), horizon_days, mean,
-lo80, hi80, lo95, hi95 of the last reading of the day `origin + horizon_days`, also where the file ends before it. All
-channels of the file are each other's pool. Beside it stand, from the same origins, the median daily change of 28 days
-and the drift of 28 days. A file whose name or folder says tracked or streamers is held to its bars; the exit code is 1
-when one is missed. Without --data, channels are simulated whose growth walks, with ads and purges.
+after `--least` days on, where there was a reading. --out: channel, origin (the day, with the time of its last reading
+where the file has times), horizon_days, mean, lo80, hi80, lo95, hi95 of the last reading of the day `origin +
+horizon_days`, also where the file ends before it. All channels of the file are each other's pool. Beside it stand, from
+the same origins, the median daily change of 28 days and the drift of 28 days. A file whose name or folder says tracked
+or streamers is held to its bars; the exit code is 1 when one is missed. Without --data, channels are simulated whose
+growth walks, with ads and purges.
 """
 
 from __future__ import annotations
@@ -39,23 +40,33 @@ BASE_DAYS = 28  # of the simple forecasts
 BARS = {"tracked": {7: 0.33, 14: 0.60, 30: 1.15}, "streamers": {7: 0.13, 14: 0.23, 30: 0.38}}
 
 
-def read(path: Path) -> list[DailySeries]:
-    """The channels of a file, in order of their names."""
+def readings(path: Path) -> pd.DataFrame:
+    """Columns channel, moment (without a zone, as written), count of a file, in any order."""
     rows = pd.read_csv(path, dtype={"channel": str})
-    names = {"ts", "subscribers"} <= set(rows) and ("ts", "subscribers")
-    names = names or ({"date", "follower_count"} <= set(rows) and ("date", "follower_count"))
-    if not names or "channel" not in rows:
+    names = next((n for n in (("ts", "subscribers"), ("date", "follower_count")) if {"channel", *n} <= set(rows)), None)
+    if names is None:
         raise InvalidInput(f"{path.name} has neither channel, ts, subscribers nor channel, date, follower_count")
-    seconds = (
-        pd.to_datetime(rows[names[0]], utc=True)
-        .dt.tz_localize(None)
-        .to_numpy()
-        .astype("datetime64[s]")
-        .astype(np.int64)
-    )
-    counts = rows[names[1]].to_numpy(dtype=float)
-    groups = rows.groupby("channel").indices
+    moment = pd.to_datetime(rows[names[0]], utc=True).dt.tz_localize(None)
+    return pd.DataFrame({"channel": rows.channel, "moment": moment, "count": rows[names[1]].astype(float)})
+
+
+def days(read: pd.DataFrame) -> list[DailySeries]:
+    """The channels of a file, in order of their names, by day."""
+    seconds = read.moment.to_numpy().astype("datetime64[s]").astype(np.int64)
+    counts = read["count"].to_numpy(dtype=float)
+    groups = read.groupby("channel").indices
     return [DailySeries.from_readings(str(c), seconds[i], counts[i]) for c, i in sorted(groups.items())]
+
+
+def as_read(rows: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose origins are the moments of the last readings of their days, where the file has times of day."""
+    known = read[read["count"].notna()]
+    if (known.moment == known.moment.dt.normalize()).all():
+        return rows
+    last = (
+        known.groupby(["channel", known.moment.dt.strftime("%Y-%m-%d")]).moment.max().dt.strftime("%Y-%m-%d %H:%M:%S")
+    )
+    return rows.assign(origin=last.loc[list(zip(rows.channel, rows.origin, strict=True))].to_numpy())
 
 
 def _simple(known: Floats, h: int) -> tuple[float, float]:
@@ -162,10 +173,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--least", type=int, default=BASE_DAYS, help="days known before the first origin")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)
-    channels = read(args.data) if args.data else simulated()
+    read = readings(args.data) if args.data else None
+    channels = simulated() if read is None else days(read)
     rows = rolling(channels, args.least)
     if args.out:
-        rows.iloc[:, :8].to_csv(args.out, index=False)
+        told = rows if read is None else as_read(rows, read)
+        told.iloc[:, :8].to_csv(args.out, index=False)
     sheet = Sheet()
     bars = next((bar for name, bar in BARS.items() if name in str(args.data)), {})
     report(rows, sheet, bars)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.growth import read, rolling, simulated
+from bench.growth import days, readings, rolling, simulated
 from core.errors import InsufficientData, InvalidInput, NoData
 from core.history import Floats
 from training.forecasting.drift import LEAST_DAYS, Drift, Drifts
@@ -155,7 +155,7 @@ def test_what_the_others_do_counts_more_for_longer_horizons_and_little_history()
     assert beside.horizons[0].mean < new.values[-1] + 7 * 50
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(day=st.integers(LEAST_DAYS + 2, 88), seed=st.integers(0, 3))
 def test_a_forecast_uses_nothing_later_than_its_origin(day: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -204,7 +204,7 @@ def test_readings_become_days_of_the_channels_own_zone() -> None:
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["tracked/subscribers.csv", "streamers/followers.csv"])
 def test_real_channels_are_forecast_better_than_by_their_median_change(data_dir: Path, name: str) -> None:
-    rows = rolling(read(data_dir / "channels" / name), 28)
+    rows = rolling(days(readings(data_dir / "channels" / name)), 28)
     due = rows[rows.actual.notna()]
     for _, part in due.groupby("horizon_days"):
         ours, simple = ((part[by] / part.actual - 1).abs().mean() for by in ("mean", "median"))

@@ -1,6 +1,6 @@
 """Lead-lag links between channels: how many are seen where there are none, and how many planted ones are found.
 
-    python -m bench.cross_channel [--channels 12] [--sets 40] [--data DIR] [--json FILE]
+    python -m bench.cross_channel [--channels 12] [--sets 25] [--data DIR] [--json FILE]
 
 Each set is 12 channels (66 pairs) of daily series, made by rule and seed: white noise; autocorrelated (order one, .7,
 and order two with a cycle); with a week; with a trend, straight or a random walk; heavy tails (Student's t with 2.5
@@ -176,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print every figure; 1 when a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--channels", type=int, default=12)
-    parser.add_argument("--sets", type=int, default=40)
+    parser.add_argument("--sets", type=int, default=25)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--json", type=Path)
     options, _ = parser.parse_known_args(arguments)

@@ -181,6 +181,24 @@ _DEFINITIONS = (
         ("mentions_count",),
     ),
     Metric("citation_out", "posts of this channel that name others", "count", "neutral", "channel", 1),
+    Metric(
+        "mention_lift",
+        "subscribers 24 h after a mention - those at it, less the median daily change of the 14 days before; "
+        "median over a source's mentions of the channel",
+        "subscribers/24 h",
+        "higher",
+        "channel",
+        1,
+    ),
+    Metric(
+        "influence",
+        "PageRank (damping .85) in the graph of mentions x number of channels in it: 1 is the average channel",
+        "ratio",
+        "higher",
+        "channel",
+        1,
+        ("citation_index",),
+    ),
     Metric("data_age", "time since the newest reading or post arrived", "hours", "lower", "channel", 1),
     Metric(
         "share_of_voice",

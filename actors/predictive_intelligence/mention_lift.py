@@ -1,11 +1,11 @@
-"""What mentions bring: subscribers of the next 24 hours beyond the usual, beside random moments of the same channel.
+"""What mentions bring: subscribers of the next 24 hours beyond the usual, beside other moments of the same channel.
 
 Lift of a moment t: (N(t + 24 h) - N(t)) minus the median of the daily changes of the 14 days before t. Growth comes in
 jumps and spells for many reasons, so a median of lifts means something only beside the placebo: the same moments moved
 together by every number of hours, round and round through the target's time away from all known mentions. Moving
 them together keeps what lies between them, and so how alike the growth of neighbouring days is: moments drawn one by
-one would find something in every cluster of mentions. The median, because a mean is
-decided by whether one mention met an ad. Nothing is drawn at random, so nothing depends on a seed.
+one would find something in every cluster of mentions. The median, because a mean is decided by whether one mention met
+an ad. Nothing is drawn at random, so nothing depends on a seed.
 Several mentions by one source are pooled; those within 24 hours of each other share their subscribers, and count once.
 """
 
@@ -28,7 +28,7 @@ from core.store.channels import Mention
 DAYS_BEFORE = 14
 _LEAST_BEFORE = 10  # of them must be known
 LEAST_MOMENTS = 28 * 24  # hours away from mentions
-RATE = 0.05  # false discovery rate over the links of an answer
+LEVEL = 0.05  # of one link; q allows for all of them
 _AWAY_S = 48 * HOUR
 NOTES = (
     "a mention that comes with other news of the target shares its lift with them",
@@ -78,7 +78,7 @@ def lift_at(history: ChannelHistory, moments: Ints) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """A channel that is named, and the lifts of its random moments."""
+    """A channel that is named, and the lifts of its other moments."""
 
     history: ChannelHistory
     mentions: tuple[Mention, ...]  # in order of time
@@ -166,14 +166,13 @@ def _adjusted(links: Sequence[MentionLift]) -> list[MentionLift]:
 
 
 def _read(link: MentionLift, q: float) -> MentionLift:
-    if q > RATE or link.median is None or link.placebo_median is None:
+    if link.p is None or link.p > LEVEL or link.median is None or link.placebo_median is None:
         return replace(link, q=q, reading="within")
-    above = link.median > link.placebo_median
-    return replace(link, q=q, reading="more than random moments give" if above else "less than random moments give")
+    return replace(link, q=q, reading="above" if link.median > link.placebo_median else "below")
 
 
 def _summed(channel: str | None, links: Sequence[MentionLift], targets: Sequence[_Target]) -> MentionLifts:
-    """All lifts together beside those of the targets' random moments, each target weighted by its mentions."""
+    """All lifts together beside those of the targets' other moments, each target weighted by its mentions."""
     lifts = np.array([lift.lift for link in links for lift in link.lifts])
     number: Counter[str] = Counter()
     for link in links:
@@ -181,9 +180,13 @@ def _summed(channel: str | None, links: Sequence[MentionLift], targets: Sequence
     shares = [(number[t.history.channel.name], float((t.placebo > 0).mean())) for t in targets if len(t.placebo)]
     weight = sum(n for n, _ in shares)
     notes = list(NOTES)
-    within = sum(link.reading == "within" for link in links)
-    if within:
-        notes.insert(0, f"{within} of {len(links)} links bring no more than random moments of the target give")
+    judged = [link for link in links if link.p is not None]
+    within = sum(link.reading == "within" for link in judged)
+    if judged:
+        notes[:0] = [
+            f"{within} of {len(judged)} links bring what other moments of the target do too",
+            "of links that bring nothing one in 20 is told as above or below: q allows for their number",
+        ]
     return MentionLifts(
         channel,
         tuple(sorted(links, key=lambda link: (2.0 if link.q is None else link.q, link.source, link.target))),

@@ -173,7 +173,7 @@ def mention_lift(channel: Name = None, json: AsJson = False) -> None:
             None if k.median is None else round(k.median, 1),
             "" if k.placebo_low is None or k.placebo_high is None else f"{k.placebo_low:,.0f} to {k.placebo_high:,.0f}",
             "" if k.p is None else f"{k.p:.2g}",
-            k.missing or k.reading,
+            k.missing or f"{k.reading} what other moments give",
         )
         for k in found.links
     ]

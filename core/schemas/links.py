@@ -95,7 +95,7 @@ class Influence:
     damping: float
     ranks: tuple[Rank, ...]
     edges: tuple[MentionEdge, ...]
-    mentions: int
+    mentions: int  # of the whole graph
     overlap: Estimate  # shared audience: always missing, with the reason
     notes: tuple[str, ...] = ()
 
@@ -129,7 +129,7 @@ class MentionLift:
     placebo_moments: int  # hours through which the moments were moved
     p: float | None  # two-sided: chance of a median as far from the placebo's median at other moments
     q: float | None  # Benjamini-Hochberg adjusted over all links of the answer
-    reading: Literal["more than random moments give", "less than random moments give", "within", "unknown"]
+    reading: Literal["above", "within", "below", "unknown"]  # the middle 95 % of other moments
     lifts: tuple[Lift, ...]
     missing: str | None = None
 
@@ -142,6 +142,6 @@ class MentionLifts:
     links: tuple[MentionLift, ...]
     mentions: int  # with a known lift
     positive: float | None  # share of mentions with a positive lift
-    placebo_positive: float | None  # the same at random moments of the same targets
+    placebo_positive: float | None  # the same at other moments of the same targets
     median: float | None
     notes: tuple[str, ...] = ()

@@ -89,7 +89,7 @@ def test_mentions_that_bring_many_are_told_from_the_growth_of_any_day() -> None:
     found = mention_lifts({"target": history}, [*mentions, mention("other", "target", 9, 30.3)], "target")
     link = next(link for link in found.links if link.source == "source")
     assert link.n == 5
-    assert link.reading == "more than random moments give"
+    assert link.reading == "above"
     assert link.placebo_high < link.median  # type: ignore[operator]
     assert link.median == pytest.approx(80, abs=20)
     assert link.lifts[0].shared == ("other",)
@@ -103,7 +103,7 @@ def test_mentions_that_bring_nothing_lie_within() -> None:
     found = mention_lifts({"target": history}, mentions)
     assert found.links[0].reading == "within"
     assert found.links[0].placebo_low < found.links[0].median < found.links[0].placebo_high  # type: ignore[operator]
-    assert found.notes[0].startswith("1 of 1 links bring no more")
+    assert found.notes[0].startswith("1 of 1 links bring what other moments")
     assert mention_lifts({"target": history}, mentions) == found
 
 

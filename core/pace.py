@@ -49,29 +49,53 @@ def history_needed_s() -> int:
     return (2 * BACK_DAYS + 7 + 7) * DAY
 
 
-def views_pace(history: ChannelHistory, edges: Ints) -> Pace:
-    """The pace of each bucket (days) of b + 1 edges; only what came before a bucket is used for its expectation."""
+def views_pace(history: ChannelHistory, edges: Ints, wanted: int = 0) -> Pace:
+    """The pace of each bucket (days) of b + 1 edges; only what came before a bucket is used for its expectation.
+
+    wanted: the first bucket that is asked for. Those before it only serve its expectation, and have no value.
+    """
     buckets = len(edges) - 1
     values, posts = np.full(buckets, np.nan), np.zeros(buckets, dtype=np.int64)
     watched = covered(history, edges)
-    if not watched.any():
+    if not watched[wanted:].any():
         return Pace(values, posts)
     at_age = np.stack([views_at(history, age * HOUR).values for age in AGES_H], axis=1)
+    last_ts = _last_read(history)
+    today, so_far = _by_day(history, edges)
+
+    def ratios(day: int) -> tuple[Ints, Floats] | None:
+        if not watched[day]:
+            return None
+        return _ratios(history, at_age, int(edges[day]), int(edges[day + 1]), so_far[day], today[day], last_ts)
+
+    earlier: deque[tuple[Ints, Floats]] = deque(maxlen=BACK_DAYS)
+    for day in reversed(range(wanted)):
+        if len(earlier) == BACK_DAYS:
+            break
+        found = ratios(day)
+        if found is not None:
+            earlier.appendleft(found)
+    for day in range(wanted, buckets):
+        found = ratios(day)
+        if found is not None:
+            values[day], posts[day] = _combined(*found, earlier)
+            earlier.append(found)
+    return Pace(values, posts)
+
+
+def _by_day(history: ChannelHistory, edges: Ints) -> tuple[list[Floats], list[Floats]]:
+    """The views that each post gained in each bucket, and those that it had when the bucket began."""
+    buckets = len(edges) - 1
     gained = gains(history, edges, AGES_H[-1] * HOUR)
     by_day = np.argsort(gained.bucket, kind="stable")
     starts = np.searchsorted(gained.bucket[by_day], np.arange(buckets + 1))
-    so_far, last_ts = _before(history, edges[0]), _last_read(history)
-    earlier: deque[tuple[Ints, Floats]] = deque(maxlen=BACK_DAYS)
+    so_far: list[Floats] = [_before(history, edges[0])]
+    days: list[Floats] = []
     for day in range(buckets):
         rows = by_day[starts[day] : starts[day + 1]]
-        today = np.zeros(history.n)
-        np.add.at(today, gained.post[rows], gained.views[rows])
-        found = _ratios(history, at_age, int(edges[day]), int(edges[day + 1]), so_far, today, last_ts)
-        if watched[day] and found is not None:
-            values[day], posts[day] = _combined(*found, earlier)
-            earlier.append(found)
-        so_far = so_far + today
-    return Pace(values, posts)
+        days.append(np.bincount(gained.post[rows], gained.views[rows], minlength=history.n).astype(float))
+        so_far.append(so_far[-1] + days[-1])
+    return days, so_far
 
 
 def _ratios(
@@ -122,12 +146,20 @@ def _usual(at_age: Floats, born: Ints, start: int) -> tuple[Floats, float] | Non
 def _medians(shares: Floats) -> Floats:
     """Medians by column, never falling; an age that no post was read near takes the neighbours' line."""
     known: NDArray[np.bool_] = np.asarray(~np.isnan(shares).all(axis=0))
-    found = np.nanmedian(shares[:, known], axis=0)
+    found = _column_medians(shares[:, known])
     middle: Floats = np.interp(np.arange(shares.shape[1]), np.flatnonzero(known), found)
     if not known[0]:
         first = int(np.argmax(known))
         middle[:first] = middle[first] * np.log1p(AGES_H[:first]) / np.log1p(AGES_H[first])
     return np.maximum.accumulate(middle)
+
+
+def _column_medians(values: Floats) -> Floats:
+    """Medians by column without NaN, of which no column consists (as np.nanmedian, which is ten times as slow)."""
+    ordered, count = np.sort(values, axis=0), np.count_nonzero(~np.isnan(values), axis=0)
+    column = np.arange(values.shape[1])
+    found: Floats = (ordered[(count - 1) // 2, column] + ordered[count // 2, column]) / 2
+    return found
 
 
 def _combined(kinds: Ints, ratios: Floats, earlier: deque[tuple[Ints, Floats]]) -> tuple[float, int]:

@@ -121,7 +121,7 @@ def _by_day(history: ChannelHistory, metric: str, edges: Ints) -> Floats:
     if metric == "views_pace":
         # Its expectation looks back: the days before are made as well, and left out.
         back = np.arange(-(history_needed_s() // DAY), 0, dtype=np.int64) * DAY + edges[0]
-        return views_pace(history, np.concatenate([back, edges])).values[len(back) :]
+        return views_pace(history, np.concatenate([back, edges]), wanted=len(back)).values[len(back) :]
     if metric == "views_gained":
         return metrics.views_gained(history, edges, FRESH_S)
     if metric == "subscribers":

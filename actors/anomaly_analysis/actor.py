@@ -34,7 +34,7 @@ from core.store.shards import Shard, take_over
 
 SERVICE = "anomaly_analysis"
 _EVENTS_AT_ONCE = 500
-_FIRST_POSTS = 64  # posts read at first; doubled until they reach back far enough
+_LEAST_POSTS = 64  # newest posts that are read however old they are: a channel that fell silent has a last one
 
 
 @dataclass(slots=True)
@@ -160,15 +160,12 @@ class AnomalyAnalysis:
             one.findings += self._odd(one.channel, now, found, one.told)
 
     def _history(self, channel: Channel, now: int, since_day: int | None) -> ChannelHistory:
-        """The history with all posts from a day on (from the beginning without one)."""
+        """The history with all posts from a day on and the newest ones (from the beginning without a day)."""
         if since_day is None:
             return self.channels.history(channel, as_of=now)
-        since, posts = day_start(channel.timezone, date.fromordinal(max(1, since_day))), _FIRST_POSTS
-        while True:
-            history = self.channels.history(channel, last_posts=posts, as_of=now)
-            if history.n < posts or history.published_at[0] < since:
-                return history
-            posts *= 2
+        since = day_start(channel.timezone, date.fromordinal(max(1, since_day)))
+        newest = self.channels.published_nth(channel, _LEAST_POSTS, as_of=now)
+        return self.channels.history(channel, published_from=min(since, newest), as_of=now)
 
     def _explained(self, channel: Channel, now: int, episodes: dict[tuple[str, int], Episode]) -> list[AnomalyFinding]:
         if not episodes:

@@ -40,7 +40,7 @@ def _values(history: ChannelHistory, metric: str, bounds: Ints, first: int, last
     if metric == PACE:
         # Its expectation looks back: the days before are made as well, and left out.
         back = edges(history.channel.timezone, first - DAYS_NEEDED, last)
-        return views_pace(history, back).values[DAYS_NEEDED:]
+        return views_pace(history, back, wanted=DAYS_NEEDED).values[DAYS_NEEDED:]
     posts = posts_published(history, bounds)
     if len(history.reading_ts) and not history.single_reading:
         return np.where(covered(history, bounds), posts, np.nan)  # nobody looked: no posts is not known either

@@ -123,6 +123,18 @@ class ChannelStore:
         history = _assemble(found, posts, readings, subscribers)
         return history if as_of is None else _known_by(history, as_of)
 
+    def published_nth(self, channel: Channel, n: int, *, as_of: int) -> int:
+        """When the n-th newest post was published, of those by a moment; the first one where there are fewer, or 0."""
+        table = schema.post
+        query = (
+            select(table.c.published_at)
+            .where(table.c.channel_id == channel.id, table.c.published_at <= as_of)
+            .order_by(table.c.published_at.desc())
+            .limit(n)
+        )
+        with self.database.read() as connection:
+            return min(connection.execute(query).scalars(), default=0)
+
     def refreshed(self, old: ChannelHistory, changed: Collection[int]) -> ChannelHistory:
         """The history as it is stored now, given an older one of which only some posts' readings have changed.
 

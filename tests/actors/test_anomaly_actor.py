@@ -22,12 +22,14 @@ from bench._made_channel import T0, Made, Plan, make
 from core.clock import DAY, HOUR, ManualClock
 from core.codec import from_json, from_plain, to_plain
 from core.errors import NotFound
+from core.history import ChannelHistory
 from core.ingest.importer import import_path
 from core.ingest.replay import Replay
 from core.schemas.analytics import AnomalyFinding, Circumstances
+from core.schemas.channels import Channel
 from core.store import schema
 from core.store.database import Database, StoredClock
-from core.store.ingest import IngestWriter
+from core.store.ingest import Batch, ChannelRow, IngestWriter, SubscriberRow
 
 FALL = Plan(reach=lambda day: 0.4 if day >= 50 else 1.0)
 PURGE = Plan(growth=lambda day: -900.0 if day in (50, 51) else 10.0)
@@ -194,6 +196,32 @@ def test_a_day_that_is_not_over_is_not_read(sqlite_database: Database, monkeypat
     assert behind > 0
     assert anomalies.catch_up() == 0
     assert anomalies.health().details["behind"] == 0
+
+
+def test_a_day_reads_the_weeks_it_needs_and_of_a_silent_channel_its_last_posts(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long, end = make(100, 5, Plan(posts=lambda day: 3)), T0 + 100 * DAY
+    silent = make(20, 6, name="silent")
+    feed(sqlite_database, long, 0, end - DAY)
+    feed(sqlite_database, silent, 0, end - DAY)
+    service(sqlite_database, end - DAY).catch_up()
+    read: dict[str, int] = {}
+    real = module.ChannelStore.history
+
+    def counted(self: module.ChannelStore, channel: Channel, **options: int) -> ChannelHistory:
+        history = real(self, channel, **options)  # type: ignore[arg-type]
+        read[channel.name] = max(read.get(channel.name, 0), history.n)
+        return history
+
+    monkeypatch.setattr(module.ChannelStore, "history", counted)
+    feed(sqlite_database, long, end - DAY, end + DAY)
+    batch = Batch()
+    own = batch.channel(ChannelRow("silent", "UTC", "bundle"))
+    batch.subscribers = [SubscriberRow(own, end - HOUR, 20_000)]
+    IngestWriter(sqlite_database).write(batch, end)
+    service(sqlite_database, end + 13 * HOUR).catch_up()
+    assert read == {"made": 3 * (daily.DAYS_NEEDED + 2), "silent": 64}  # and the judged day, and today
 
 
 def test_shards_share_the_channels_among_them(sqlite_database: Database) -> None:

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench._made_channel import T0, Plan, make
 from core.clock import DAY
 from core.history import ChannelHistory, Floats
-from core.pace import views_pace
+from core.pace import _column_medians, views_pace
 
 DAYS = 70
 EDGES = np.arange(T0, T0 + (DAYS + 1) * DAY, DAY, dtype=np.int64)
@@ -68,3 +70,20 @@ def test_a_channel_without_readings_has_no_pace() -> None:
         reading_exact_time=history.reading_exact_time[:0],
     )
     assert np.isnan(pace(empty)).all()
+
+
+def test_days_that_only_serve_the_wanted_ones_change_nothing() -> None:
+    history = make(DAYS, 7).history()
+    whole, part = views_pace(history, EDGES), views_pace(history, EDGES, wanted=61)
+    assert np.isnan(part.values[:61]).all()
+    np.testing.assert_array_equal(part.values[61:], whole.values[61:])
+    assert np.isfinite(part.values[61:]).sum() > 5
+    assert part.posts[61:].tolist() == whole.posts[61:].tolist()
+
+
+@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 8))
+def test_medians_are_those_of_numpy(seed: int, rows: int, columns: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = np.where(rng.random((rows, columns)) < 0.4, np.nan, rng.lognormal(0, 2, (rows, columns)))
+    values[rng.integers(rows), :] = 1.0  # no column of nothing
+    assert _column_medians(values).tolist() == np.nanmedian(values, axis=0).tolist()

@@ -66,7 +66,7 @@ def _as_schema(channel: Channel, metric: ForecastMetric, told: Told) -> Forecast
         last=told.last,
         points=tuple(_point(h, end_of(h.days)) for h in told.horizons),
         members=_members(told.horizons),
-        backtest=tuple(_accuracy(h.days, h.backtest) for h in told.horizons if h.backtest.n),
+        backtest=tuple(horizon_accuracy(h.days, h.backtest) for h in told.horizons if h.backtest.n),
         steps=tuple(CleanedStep(day_start(channel.timezone, step.day), step.size) for step in told.steps),
         notes=told.notes,
     )
@@ -86,7 +86,9 @@ def _members(told: Sequence[HorizonForecast]) -> tuple[MemberWeight, ...]:
     return tuple(MemberWeight(name, kept[name] / total) for name in ordered)
 
 
-def _accuracy(days: int, told: Accuracy) -> HorizonAccuracy:
+def horizon_accuracy(days: int, told: Accuracy) -> HorizonAccuracy:
+    """An accuracy in percent as fractions, what is undefined as None."""
+
     def known(value: float, unit: float = 1.0) -> float | None:
         return None if math.isnan(value) else value / unit
 

@@ -7,12 +7,14 @@ from datetime import timedelta
 
 import numpy as np
 
+from actors.predictive_intelligence.forecasts import horizon_accuracy
 from core.buckets import day_start, local_date
 from core.clock import DAY
 from core.history import ChannelHistory
-from core.metrics import ratio, subscribers_on, views_gained
+from core.metrics import subscribers_on, views_gained
 from core.schemas.forecasts import ForecastMetric, HorizonAccuracy, LedgerEntry
 from core.store.forecasts import Place
+from training.forecasting import scoring
 
 #: A day that nobody measured by then is given up.
 PATIENCE = 7 * DAY
@@ -41,23 +43,6 @@ def measured(history: ChannelHistory, metric: ForecastMetric, end: int) -> float
 
 def accuracy(entries: Sequence[LedgerEntry]) -> tuple[HorizonAccuracy, ...]:
     """How scored points did, by horizon."""
-    by_horizon: dict[int, list[LedgerEntry]] = {}
-    for entry in entries:
-        if entry.actual is not None:
-            by_horizon.setdefault(entry.point.horizon_days, []).append(entry)
-    return tuple(_judged(horizon, by_horizon[horizon]) for horizon in sorted(by_horizon))
-
-
-def _judged(horizon_days: int, entries: Sequence[LedgerEntry]) -> HorizonAccuracy:
-    came = np.array([entry.actual for entry in entries], dtype=np.float64)
-    said = np.array([[p.mean, p.lo80, p.hi80, p.lo95, p.hi95] for p in (entry.point for entry in entries)]).T
-    off = ratio(said[0] - came, came)
-    off = off[~np.isnan(off)]
-    return HorizonAccuracy(
-        horizon_days,
-        len(entries),
-        mape=float(np.abs(off).mean()) if len(off) else None,
-        bias=float(off.mean()) if len(off) else None,
-        coverage80=float(((said[1] <= came) & (came <= said[2])).mean()),
-        coverage95=float(((said[3] <= came) & (came <= said[4])).mean()),
-    )
+    scored = ((entry.point, entry.actual) for entry in entries)
+    scores = [scoring.score(point.horizon_days, point, came) for point, came in scored if came is not None]
+    return tuple(horizon_accuracy(days, found) for days, found in scoring.accuracy(scores).items())

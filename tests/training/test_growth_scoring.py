@@ -15,29 +15,29 @@ def told(days: int, mean: float) -> HorizonForecast:
 
 
 def test_a_forecast_that_came_due() -> None:
-    found = score(told(7, 110.0), 100.0)
+    found = score(7, told(7, 110.0), 100.0)
     assert (found.error, found.ape, found.inside80, found.inside95) == (
         pytest.approx(10.0),
         pytest.approx(10.0),
         True,
         True,
     )
-    found = score(told(7, 85.0), 100.0)
+    found = score(7, told(7, 85.0), 100.0)
     assert (found.error, found.inside80, found.inside95) == (pytest.approx(-15.0), False, True)
-    assert not score(told(7, 79.0), 100.0).inside95
+    assert not score(7, told(7, 79.0), 100.0).inside95
 
 
 def test_nothing_has_no_percentage_but_lies_inside_or_not() -> None:
-    found = score(told(7, 5.0), 0.0)
+    found = score(7, told(7, 5.0), 0.0)
     assert math.isnan(found.error)
     assert found.inside80
     with pytest.raises(InvalidInput):
-        score(told(7, 5.0), math.nan)
+        score(7, told(7, 5.0), math.nan)
 
 
 def test_accuracy_by_horizon() -> None:
-    rows = [score(told(14, 101.0), 100.0), score(told(7, 110.0), 100.0), score(told(7, 85.0), 100.0)]
-    rows.append(score(told(7, 5.0), 0.0))
+    rows = [score(14, told(14, 101.0), 100.0), score(7, told(7, 110.0), 100.0), score(7, told(7, 85.0), 100.0)]
+    rows.append(score(7, told(7, 5.0), 0.0))
     found = accuracy(rows)
     assert list(found) == [7, 14]
     assert found[14] == Accuracy(1, pytest.approx(1.0), 1.0, 1.0, pytest.approx(1.0))

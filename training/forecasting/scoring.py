@@ -14,10 +14,8 @@ from training.forecasting.result import Accuracy
 
 
 class Intervals(Protocol):
-    """What is scored: a HorizonForecast or a stored row with its fields."""
+    """What is scored: a HorizonForecast, or a stored point with its fields."""
 
-    @property
-    def days(self) -> int: ...  # noqa: D102
     @property
     def mean(self) -> float: ...  # noqa: D102
     @property
@@ -45,13 +43,13 @@ class Score:
         return abs(self.error)
 
 
-def score(forecast: Intervals, actual: float) -> Score:
-    """Compare one horizon's forecast with the value that came. InvalidInput when that is not a finite number."""
+def score(days: int, forecast: Intervals, actual: float) -> Score:
+    """Compare the forecast of a horizon with the value that came. InvalidInput when that is not a finite number."""
     if not math.isfinite(actual):
         raise InvalidInput(f"an actual value is a finite number, not {actual}", field="actual")
     error = (forecast.mean - actual) / abs(actual) * 100 if actual else math.nan
     inside80 = forecast.lo80 <= actual <= forecast.hi80
-    return Score(forecast.days, error, inside80, forecast.lo95 <= actual <= forecast.hi95)
+    return Score(days, error, inside80, forecast.lo95 <= actual <= forecast.hi95)
 
 
 def accuracy(scores: Iterable[Score]) -> dict[int, Accuracy]:

@@ -91,6 +91,14 @@ def test_eight_days_are_enough_and_seven_are_not() -> None:
         alone([])
 
 
+def test_without_any_pool_theory_gives_the_width() -> None:
+    assert forecast_growth([], HORIZONS) == ()
+    (bare,) = forecast(made(growing(60, 20.0)), (14,), learn([], (14,))).horizons
+    (usual,) = alone(growing(60, 20.0), (14,)).horizons
+    assert bare.mean == pytest.approx(usual.mean, rel=1e-3)
+    assert 0.3 < (bare.hi80 - bare.lo80) / (usual.hi80 - usual.lo80) < 3.0
+
+
 @pytest.mark.parametrize("horizons", [(0,), (10_000,), (7, -1), ()])
 def test_horizons_out_of_range_are_refused(horizons: tuple[int, ...]) -> None:
     with pytest.raises(InvalidInput):

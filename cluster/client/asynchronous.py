@@ -23,10 +23,12 @@ from core.schemas.models import Alias, AliasChange, ModelVersion, TaskState, Tra
 from core.schemas.monitoring import AlertChange, Degradation, DriftReport, SeriesLevels, SloReport, VersionMetrics
 from core.schemas.predictions import (
     ENGAGEMENT,
+    BulkItem,
     FeedbackAck,
     FeedbackItem,
     FeedbackSummary,
     Prediction,
+    PredictionRequest,
     SettledPrediction,
 )
 from core.schemas.rollouts import (
@@ -379,6 +381,10 @@ class AsyncBot:
                 key=key,
             )
         )
+
+    async def predict_many(self, requests: Sequence[PredictionRequest]) -> tuple[BulkItem, ...]:
+        """Views of at most 256 posts at once: an answer or a problem for each, in order."""
+        return await self._send(calls.predict_many(requests))
 
     async def content(
         self,

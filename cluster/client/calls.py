@@ -14,7 +14,15 @@ from core.schemas.content import ContentAnswer
 from core.schemas.health import Health
 from core.schemas.models import Alias, AliasChange, ModelVersion, TaskState, TrainingTask
 from core.schemas.monitoring import AlertChange, Degradation, DriftReport, SeriesLevels, SloReport, VersionMetrics
-from core.schemas.predictions import FeedbackAck, FeedbackItem, FeedbackSummary, Prediction, SettledPrediction
+from core.schemas.predictions import (
+    BulkItem,
+    FeedbackAck,
+    FeedbackItem,
+    FeedbackSummary,
+    Prediction,
+    PredictionRequest,
+    SettledPrediction,
+)
 from core.schemas.rollouts import (
     Explanation,
     Replayed,
@@ -175,6 +183,13 @@ def content(name: str, post_id: int | None, draft: PostDraft | None, published_a
 
 def _described(draft: PostDraft | None) -> dict[str, Any] | None:
     return None if draft is None else {k: v for k, v in asdict(draft).items() if v is not None}
+
+
+def predict_many(requests: Sequence[PredictionRequest]) -> Call[tuple[BulkItem, ...]]:
+    """Views of many posts."""
+    items = [{**asdict(request), "draft": _described(request.draft)} for request in requests]
+    plain = [{name: value for name, value in item.items() if value is not None} for item in items]
+    return _post(tuple[BulkItem, ...], "/v1/predictions/batch", {"items": plain})
 
 
 def prediction(prediction_id: str) -> Call[SettledPrediction]:

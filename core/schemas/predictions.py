@@ -83,6 +83,14 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class BulkItem:
+    """One of many questions asked at once: its answer, or why there is none (RFC 9457 problem details)."""
+
+    prediction: Prediction | None = None
+    problem: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """A target's measured value, joined to a prediction."""
 

@@ -9,10 +9,11 @@ from fastapi import FastAPI, Header, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.codec import to_json
-from core.schemas.predictions import Prediction, SettledPrediction
+from core.errors import AnalyticBotError
+from core.schemas.predictions import BulkItem, Prediction, SettledPrediction
 from serve_apps import problems
 from serve_apps.access import Door, Guard
-from serve_apps.predictor.body import BODY_BYTES, PredictionBody
+from serve_apps.predictor.body import BODY_BYTES, BulkBody, PredictionBody
 from serve_apps.predictor.routing import parse_pin
 from serve_apps.predictor.service import PredictionService
 
@@ -58,6 +59,22 @@ def build_predictor_api(service: Callable[[], PredictionService], door: Door | N
         return Response(
             to_json(answer), media_type="application/json", headers={"X-Model-Version": str(answer.version)}
         )
+
+    @app.post(
+        PREFIX + "/batch",
+        response_model=tuple[BulkItem, ...],
+        tags=["predictions"],
+        summary="Predict many posts: an answer or a problem for each, in order",
+    )
+    async def predict_many(
+        body: BulkBody, x_model_version: Annotated[str | None, Header(description="as for one")] = None
+    ) -> Response:
+        requests = [item.request(None) for item in body.items]
+        came = await service().predict_many(requests, parse_pin(x_model_version))
+        items = tuple(
+            BulkItem(problem=one.problem()) if isinstance(one, AnalyticBotError) else BulkItem(one) for one in came
+        )
+        return Response(to_json(items), media_type="application/json")
 
     @app.get(
         PREFIX + "/{prediction_id}",

@@ -13,6 +13,9 @@ from core.schemas.predictions import PredictionRequest
 #: Bytes of a request: text may be escaped sixfold in JSON.
 BODY_BYTES = 6 * TEXT_BYTES + 16 * 1024
 
+#: Questions that may be asked at once; long drafts reach BODY_BYTES before.
+BULK = 256
+
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Moment = Annotated[int, Field(ge=0, le=4_102_444_800)]  # up to the year 2100
 Media = Literal["none", "photo", "video", "audio", "document", "poll", "webpage", "other"]
@@ -79,3 +82,9 @@ class PredictionBody(Strict):
             key=self.key or header_key,
             explain=self.explain,
         )
+
+
+class BulkBody(Strict):
+    """Many questions at once, each with a key of its own where it has one."""
+
+    items: tuple[PredictionBody, ...] = Field(min_length=1, max_length=BULK)

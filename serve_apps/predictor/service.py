@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from core import telemetry
 from core.clock import Clock
-from core.errors import Broken, Conflict
+from core.errors import AnalyticBotError, Broken, Conflict
 from core.schemas.predictions import (
     ENGAGEMENT,
     Arm,
@@ -78,7 +78,7 @@ class _Begun:
     question: Question
     serving: Serving
     route: Route
-    attempt: _Attempt | None  # made already, where stable answers
+    attempt: _Attempt | None = None  # made already, where stable answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,25 @@ class PredictionService:
         """
         begun_at = self._clock.monotonic()
         begun = await self._in_thread(self._begin, request, pin)
+        return await self._settled(begun, request, begun_at)
+
+    async def predict_many(
+        self, requests: Sequence[PredictionRequest], pin: int | None = None
+    ) -> tuple[Prediction | AnalyticBotError, ...]:
+        """Answer many at once, in their order, each like `predict` or with its error; stable scores them as one."""
+        begun_at = self._clock.monotonic()
+        begun = await self._in_thread(self._begin_many, requests, pin)
+
+        async def settled(one: _Begun | Prediction | AnalyticBotError, request: PredictionRequest) -> Any:
+            try:
+                return one if isinstance(one, AnalyticBotError) else await self._settled(one, request, begun_at)
+            except AnalyticBotError as error:
+                return error
+
+        return tuple(await asyncio.gather(*map(settled, begun, requests)))
+
+    async def _settled(self, begun: _Begun | Prediction, request: PredictionRequest, begun_at: float) -> Prediction:
+        """From the versions' answers to the stored one; an answer of before stays what it was."""
         if isinstance(begun, Prediction):
             return unexplained(begun) if request.explain else begun
         attempts = await self._attempts(begun)
@@ -173,6 +192,31 @@ class PredictionService:
 
     def _begin(self, request: PredictionRequest, pin: int | None) -> _Begun | Prediction:
         """In one trip to a thread: repeated key, data, features, and the answer where stable gives it."""
+        begun = self._ask(request, pin)
+        if isinstance(begun, Prediction) or begun.route.side != "stable":
+            return begun
+        return replace(begun, attempt=self._by_stable(begun.serving, begun.question))
+
+    def _begin_many(
+        self, requests: Sequence[PredictionRequest], pin: int | None
+    ) -> list[_Begun | Prediction | AnalyticBotError]:
+        """The same for many: stable scores all that are its own in one go."""
+        found: list[_Begun | Prediction | AnalyticBotError] = []
+        for request in requests:
+            try:
+                found.append(self._ask(request, pin))
+            except AnalyticBotError as error:
+                found.append(error)
+        mine = [(i, b) for i, b in enumerate(found) if isinstance(b, _Begun) and b.route.side == "stable"]
+        # A split may change meanwhile: what was asked of one version is not answered by another.
+        for version in {b.serving.stable.version for _, b in mine}:
+            group = [(i, b) for i, b in mine if b.serving.stable.version == version]
+            attempts = self._by_stable_many(group[0][1].serving.stable, [b for _, b in group])
+            for (i, begun), attempt in zip(group, attempts, strict=True):
+                found[i] = replace(begun, attempt=attempt)
+        return found
+
+    def _ask(self, request: PredictionRequest, pin: int | None) -> _Begun | Prediction:
         channel = self._questions.channel(request.channel)
         if request.key is not None:
             stored = self._log.by_key(request.key)
@@ -188,9 +232,7 @@ class PredictionService:
             weight=serving.weight,
             pin=pin,
         )
-        question = self._questions.ask(channel, request)
-        attempt = self._by_stable(serving, question) if way.side == "stable" else None
-        return _Begun(question, serving, way, attempt)
+        return _Begun(self._questions.ask(channel, request), serving, way)
 
     async def _attempts(self, begun: _Begun) -> tuple[_Attempt, ...]:
         """What was tried, in order; the last one answers."""
@@ -231,6 +273,21 @@ class PredictionService:
             return _Attempt("failed", version, _Failed.of(error))
         self.traffic.stable_executed(serving, failed=False)
         return _Attempt("stable", version, scored)
+
+    def _by_stable_many(self, stable: LocalArm, begun: Sequence[_Begun]) -> list[_Attempt]:
+        try:
+            came = stable.answers([b.question for b in begun])
+        except Exception:  # one row may have broken it for all: each has its own chance
+            return [self._by_stable(b.serving, b.question) for b in begun]
+        attempts = []
+        for one, result in zip(begun, came, strict=True):
+            failed = isinstance(result, Exception)
+            self.traffic.stable_executed(one.serving, failed=failed)
+            arm: Arm = "failed" if failed else "stable"
+            attempts.append(
+                _Attempt(arm, stable.version, _Failed.of(result) if isinstance(result, Exception) else result)
+            )
+        return attempts
 
     def _row(self, begun: _Begun, attempt: _Attempt, key: str | None, elapsed_ms: float) -> PredictionRow:
         question, scored, failed = begun.question, attempt.scored, attempt.failed

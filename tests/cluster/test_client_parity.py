@@ -13,7 +13,7 @@ from cluster.client import asynchronous, sync
 from cluster.client.calls import Call
 from core.schemas.alerts import RuleSpec
 from core.schemas.channels import PostDraft
-from core.schemas.predictions import FeedbackItem
+from core.schemas.predictions import FeedbackItem, PredictionRequest
 from core.schemas.report_schedules import ReportSpec
 
 #: A value for every parameter that has no default.
@@ -44,6 +44,7 @@ VALUES: dict[str, Any] = {
     "alert_id": "a1",
     "by": "me",
     "delivery_id": "d1",
+    "requests": [PredictionRequest("@x", draft=PostDraft(text="x"))],
     "items": [FeedbackItem("p1", "rating", 5, "k")],
 }
 VIEWS = ("ChannelView", "Models", "Tasks", "Rollouts", "Workflows", "Alerts", "Reports", "WatchLists", "Links", "Bot")

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from core.store.keys import KeyStore
 from serve_apps.access import Door, scope_of
 from serve_apps.predictor.api import build_predictor_api
+from serve_apps.predictor.arms import LocalArm
 from tests.serve_apps.world import Bench
 
 URL = "/v1/predictions"
@@ -97,6 +98,56 @@ def test_no_version_in_service_is_a_conflict_that_says_what_to_do(bench: Bench) 
     answer = client_of(bench).post(URL, json=POST)
     assert answer.status_code == 409
     assert "train one first" in answer.json()["detail"]
+
+
+class TestMany:
+    """Many questions at once."""
+
+    ITEMS = (POST, POST | {"post_id": 40}, {"channel": "@town", "draft": {"text_len": 90}})
+
+    def test_each_answer_is_the_one_that_it_would_get_alone(self, client: TestClient) -> None:
+        many = client.post(f"{URL}/batch", json={"items": self.ITEMS})
+        assert many.status_code == 200
+        for item, asked in zip(many.json(), self.ITEMS, strict=True):
+            alone = client.post(URL, json=asked).json()
+            assert item["prediction"].keys() == alone.keys()
+            for target, quantiles in alone["targets"].items():
+                assert item["prediction"]["targets"][target] == pytest.approx(quantiles, rel=1e-5)
+            assert client.get(f"{URL}/{item['prediction']['id']}").json()["prediction"] == item["prediction"]
+
+    def test_a_question_without_an_answer_leaves_the_others_alone(self, client: TestClient) -> None:
+        items = [POST | {"channel": "@nowhere"}, POST, POST | {"post_id": 2}]
+        answer = client.post(f"{URL}/batch", json={"items": items}).json()
+        kinds = [item["problem"] and item["problem"]["type"].removeprefix("urn:analyticbot:") for item in answer]
+        assert kinds == ["not-found", None, "insufficient-data"]
+        assert [item["prediction"] is None for item in answer] == [True, False, True]
+
+    def test_the_same_key_twice_is_one_prediction(self, client: TestClient) -> None:
+        answer = client.post(f"{URL}/batch", json={"items": [POST | {"key": "k"}] * 2 + [POST]}).json()
+        ids = [item["prediction"]["id"] for item in answer]
+        assert ids[0] == ids[1] != ids[2]
+
+    @pytest.mark.parametrize("items", [[], [POST] * 257, [POST | {"known_age_h": 3}]])
+    def test_none_too_many_or_wrong_ones_are_refused(self, client: TestClient, items: list[dict[str, Any]]) -> None:
+        assert client.post(f"{URL}/batch", json={"items": items}).status_code == 422
+
+    def test_those_of_the_canary_are_answered_by_it(self, bench: Bench) -> None:
+        bench.trial(1.0)
+        with client_of(bench) as client:
+            answer = client.post(f"{URL}/batch", json={"items": [POST, POST | {"post_id": 40}]}).json()
+        assert [item["prediction"]["arm"] for item in answer] == ["canary", "canary"]
+
+    def test_where_the_batch_breaks_each_has_its_own_chance(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(self: LocalArm, questions: Any) -> Any:
+            raise RuntimeError("out of memory")
+
+        monkeypatch.setattr(LocalArm, "answers", broken)
+        bench.serve(bench.world.split())
+        with client_of(bench) as client:
+            answer = client.post(f"{URL}/batch", json={"items": [POST, POST]}).json()
+        assert [item["prediction"]["arm"] for item in answer] == ["stable", "stable"]
 
 
 def test_unknown_paths_and_methods_are_problems(client: TestClient) -> None:

@@ -35,7 +35,7 @@ def with_holidays(member: Callable[[Batch, int], Floats]) -> Callable[[Batch, in
 def without_holidays(batch: Batch, horizon: int) -> tuple[Batch, Floats]:
     """Daily values without common moves, and the part of common moves in the next `horizon` days (n x H).
 
-    A move is how far a day lies from the mean of the same weekday in the two weeks before and after, in units of the
+    A move is how far a day lies from the median of the same weekday in the two weeks before and after, in units of the
     series. Its mean over the series of a block is shrunk towards nothing by its usual size over all days and by its
     standard error (positive-part Stein): ordinary days are left as they are.
     """
@@ -84,16 +84,14 @@ def _common(batch: Batch) -> tuple[Floats, Floats]:
 
 
 def _same_weekday(values: Floats) -> Floats:
-    """Mean of the values 1 and 2 weeks before and after (n x L); NaN where there is none."""
+    """Median of the values 1 and 2 weeks before and after (n x L), so that a moved day leaves no echo; NaN: none."""
+    around = np.full((len(_WEEKS), *values.shape), np.nan)
     length = values.shape[1]
-    total, number = np.zeros_like(values), np.zeros_like(values)
-    for weeks in _WEEKS:
+    for place, weeks in enumerate(_WEEKS):
         shift = 7 * weeks
         here, there = slice(max(shift, 0), length + min(shift, 0)), slice(max(-shift, 0), length - max(shift, 0))
-        known = np.isfinite(values[:, there])
-        total[:, here] += np.where(known, values[:, there], 0.0)
-        number[:, here] += known
-    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+        around[place, :, here] = values[:, there]
+    return nanmedian(around.reshape(len(_WEEKS), -1).T).reshape(values.shape)
 
 
 def _shrunk(moves: Floats) -> tuple[Floats, Floats]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from actors.predictive_intelligence.influence import influence
 from actors.predictive_intelligence.mention_lift import lift_at, mention_lifts
@@ -31,6 +33,15 @@ def test_page_rank_is_the_known_one() -> None:
     exact = np.linalg.solve(np.eye(3) - 0.85 * matrix, np.full(3, 0.15 / 3))
     np.testing.assert_allclose(found, exact, atol=1e-9)
     assert found.sum() == pytest.approx(1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7), st.floats(0.1, 9)), max_size=30), st.floats(0.05, 1))
+@settings(max_examples=50, deadline=None)
+def test_a_walk_is_somewhere_at_every_time(edges: list[tuple[int, int, float]], restart: float) -> None:
+    rows, columns = (np.array([edge[k] for edge in edges], dtype=np.int64) for k in (0, 1))
+    found = visits(rows, columns, np.array([edge[2] for edge in edges]), np.full(8, 1 / 8), restart)
+    assert found.sum() == pytest.approx(1)
+    assert found.min() >= restart / 8 - 1e-12
 
 
 def test_a_node_without_edges_out_keeps_the_sum() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -113,15 +114,17 @@ def test_a_rule_that_is_switched_off_while_another_shard_judges_raises_nothing(s
     world.feed(T0 + 5 * DAY)
     shards = [world.part(i) for i in range(2)]
     judging = shards[ChannelStore(sqlite_database).channel("made").id % 2]
-    real = judging.judge._commit
+    real, steps = judging.judge._commit, list[str]()
 
-    def late(*arguments: object) -> object:
+    def late(*arguments: Any) -> object:
+        steps.extend(happened.step for one in arguments[1] for happened in one.happened)
         if judging.rule(rule.id).enabled:
             world.part(0).switch_rule(rule.id, False)
-        return real(*arguments)  # type: ignore[arg-type]
+        return real(*arguments)
 
     judging.judge._commit = late  # type: ignore[method-assign, assignment]
     assert judging.catch_up().raised == 0
+    assert steps == ["raise"]  # it had found something, and not again without the rule
     assert judging.alerts() == ()
 
 

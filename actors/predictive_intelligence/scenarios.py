@@ -228,7 +228,9 @@ def _warnings(
         lengths = history.attributes[seen, ATTRIBUTES.index("text_len")]
         known = lengths[~np.isnan(lengths)]
         low, high = np.quantile(known, [0.02, 0.98]) if len(known) else (np.nan, np.nan)
-        if not low <= spec.text_len <= high:
+        if not len(known):
+            found.append("the lengths of the channel's texts are not known: the model extrapolates")
+        elif not low <= spec.text_len <= high:
             found.append(f"texts of {spec.text_len} are unusual for the channel (96 %: {low:.0f} to {high:.0f})")
     if spec.hour is not None and len(planned) > DAYS:
         found.append("several posts a day at one hour: what they take from each other there is not known")

@@ -125,6 +125,9 @@ def test_what_the_channel_never_did_is_a_warning(history: ChannelHistory) -> Non
     assert "0 posts with poll" in ask(history, media="poll").warnings[0]
     assert "texts of 5000" in ask(history, text_len=5000).warnings[0]
     assert ask(history, text_len=500).warnings == ()
+    unknown = history.attributes.copy()
+    unknown[:, ATTRIBUTES.index("text_len")] = np.nan
+    assert "are not known" in ask(replace(history, attributes=unknown), text_len=500).warnings[0]
 
 
 def test_longer_texts_have_more_words_and_lines(history: ChannelHistory) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from core.clock import HOUR
-from core.history import ChannelHistory, Floats, views_at
+from core.history import ChannelHistory, Floats, Ints, views_at
 from core.schemas.predictions import KNOWN_AGES_H, TARGETS
 from training.dataset import Dataset
 from training.features import FeatureBuilder
@@ -53,7 +53,7 @@ def usual(histories: Sequence[ChannelHistory], rows: Dataset) -> dict[str, Float
     return out
 
 
-def _ratio(late: LogSeries, early: LogSeries, posts: Floats, moment: int, place: int) -> float:
+def _ratio(late: LogSeries, early: LogSeries, posts: Ints, moment: int, place: int) -> float:
     """The post's own early views times the median ratio of late to early views."""
     both = posts[early.known_at_of_post[posts] <= moment][-_RATIOS:]
     if len(both) < MIN_HISTORY:

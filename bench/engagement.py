@@ -24,7 +24,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ def _date(moment: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.gmtime(moment))
 
 
-def _show(judged: dict[str, Sequence[Score]]) -> None:
+def _show(judged: Mapping[str, Sequence[Score]]) -> None:
     names = " ".join(f"{name:>12}" for name in BESIDE)
     print(
         f"{'target':11} {'known h':>7} {'n':>5}   model  [95 %]            AUC   cover {names} {'their best AUC':>15}"

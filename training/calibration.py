@@ -89,7 +89,7 @@ def _alone(members: int) -> Floats:
 
 def _mixed(mix: Floats, own: Floats, steps: Floats | None) -> Floats:
     """The members' mean step (n x T); mix: members x n."""
-    middle = mix[0][:, None] * own
+    middle: Floats = mix[0][:, None] * own
     if steps is not None:
         for weight, step in zip(mix[1:], steps, strict=True):
             middle = middle + weight[:, None] * step

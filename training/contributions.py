@@ -7,8 +7,8 @@ networks"): the network by Gauss-Legendre quadrature in float64 with as many nod
 threshold on the way moves them, and the jump belongs to the feature that crossed it), the linear part exactly. What the
 post's own early views do to the starting point belongs to `early_deviation`.
 
-A feature that is not known at one end is known or not known all the way for the trees until half way; for the network
-and the linear part "not known" is an input like any other.
+A feature that is known at one end only becomes (or stops being) known half way, for the trees; for the network and the
+linear part "not known" is an input like any other.
 """
 
 from __future__ import annotations
@@ -136,7 +136,9 @@ def _trees(trees: Trees, both: NDArray[np.float32], target: int) -> Floats:
     for k, (_, j, value) in enumerate(crossed, 1):
         rows[k:, j] = value
     jumps = np.diff(trees.steps(rows)[:, target])
-    return np.bincount([j for _, j, _ in crossed], jumps, minlength=len(start)) if crossed else np.zeros(len(start))
+    shares = np.zeros(len(start))
+    np.add.at(shares, np.array([j for _, j, _ in crossed], dtype=np.intp), jumps)
+    return shares
 
 
 def _linear(linear: Linear, both: NDArray[np.float32], age: int, target: int) -> Floats:

@@ -73,8 +73,12 @@ class Linear:
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Linear:
         """What `arrays` gave; ValueError or KeyError where it does not fit together."""
         ages, width = len(KNOWN_AGES_H), len(FEATURES)
-        shapes = {"mean": (ages, width), "scale": (ages, width), "start": (ages, len(TARGETS))}
-        shapes["weights"] = (ages, len(TARGETS), width)
+        shapes: dict[str, tuple[int, ...]] = {
+            "mean": (ages, width),
+            "scale": (ages, width),
+            "weights": (ages, len(TARGETS), width),
+            "start": (ages, len(TARGETS)),
+        }
         found = {name: np.asarray(arrays[name], dtype=float) for name in shapes}
         if any(found[name].shape != shape or not np.isfinite(found[name]).all() for name, shape in shapes.items()):
             raise ValueError("a linear part of another shape")

@@ -65,8 +65,8 @@ class Trees:
             mine = start[t] + part.steps(rows.x[known[-_CHUNK:]])[:, t]
             if not np.allclose(mine, booster.predict(x[-_CHUNK:]), rtol=0, atol=_EXACT):
                 raise Broken("boosted trees cannot be read out: they answer otherwise than scikit-learn's own")
-        empty = cls(*(array[:0] for array in _heap(1)), np.zeros(0, dtype=np.int16), start)
-        return cls(*(np.concatenate([getattr(p, n) for p in (*parts, empty)]) for n in _ARRAYS), start)
+        joined = {name: np.concatenate([getattr(p, name) for p in (*parts, _EMPTY)]) for name in _ARRAYS}
+        return cls(**joined, start=start)
 
     def steps(self, x: Rows | Floats) -> Floats:
         """Steps away from the starting point (n x T, natural log) of rows (n x F)."""
@@ -140,30 +140,36 @@ def boosted(
         return booster.fit(x, y, sample_weight=None if (weight == weight[0]).all() else weight)
 
 
-def _heap(trees: int) -> tuple[NDArray[Any], ...]:
-    return (
-        np.zeros((trees, _INNER), dtype=np.int16),
-        np.full((trees, _INNER), np.inf),
-        np.ones((trees, _INNER), dtype=np.bool_),
-        np.zeros((trees, _LEAVES)),
-    )
-
-
 def _exported(booster: Any, columns: NDArray[np.intp], target: int) -> Trees:
     every = [stage[0].nodes for stage in booster._predictors]
-    feature, threshold, left, answer = _heap(len(every))
+    found = _unasked(len(every), target)
     for k, nodes in enumerate(every):
         waiting = [(0, 0)]  # (place in the heap, node)
         while waiting:
             place, node = waiting.pop()
             here = nodes[node]
             if place >= _INNER:
-                answer[k, place - _INNER] = here["value"]
+                found.answer[k, place - _INNER] = here["value"]
             elif here["is_leaf"]:
                 waiting += [(2 * place + 1, node), (2 * place + 2, node)]
             else:
-                feature[k, place] = columns[here["feature_idx"]]
-                threshold[k, place] = here["num_threshold"]
-                left[k, place] = bool(here["missing_go_to_left"])
+                found.feature[k, place] = columns[here["feature_idx"]]
+                found.threshold[k, place] = here["num_threshold"]
+                found.left[k, place] = bool(here["missing_go_to_left"])
                 waiting += [(2 * place + 1, int(here["left"])), (2 * place + 2, int(here["right"]))]
-    return Trees(feature, threshold, left, answer, np.full(len(every), target, dtype=np.int16), np.zeros(len(TARGETS)))
+    return found
+
+
+def _unasked(trees: int, target: int) -> Trees:
+    """Trees that send every row to the left and answer zero."""
+    return Trees(
+        feature=np.zeros((trees, _INNER), dtype=np.int16),
+        threshold=np.full((trees, _INNER), np.inf),
+        left=np.ones((trees, _INNER), dtype=np.bool_),
+        answer=np.zeros((trees, _LEAVES)),
+        target=np.full(trees, target, dtype=np.int16),
+        start=np.zeros(len(TARGETS)),
+    )
+
+
+_EMPTY = _unasked(0, 0)

@@ -162,6 +162,7 @@ def predict(
     known_age_h: int,
     as_of: int | None,
     key: str | None,
+    explain: bool,
 ) -> Call[Prediction]:
     """Views of a stored post or of a draft."""
     body = {
@@ -171,6 +172,7 @@ def predict(
         "published_at": published_at,
         "known_age_h": known_age_h,
         "as_of": as_of,
+        "explain": explain or None,
     }
     return _post(Prediction, "/v1/predictions", {k: v for k, v in body.items() if v is not None}, key)
 

@@ -370,8 +370,12 @@ class Bot:
         known_age_h: int = 0,
         as_of: int | None = None,
         key: str | None = None,
+        explain: bool = False,
     ) -> Prediction:
-        """Views of a stored post (`post_id`) or of a draft; the same key gives the same answer."""
+        """Views of a stored post (`post_id`) or of a draft; the same key gives the same answer.
+
+        explain: with `contributions`, what moved the first target's median.
+        """
         return self._send(
             calls.predict(
                 channel,
@@ -381,6 +385,7 @@ class Bot:
                 known_age_h=known_age_h,
                 as_of=as_of,
                 key=key,
+                explain=explain,
             )
         )
 

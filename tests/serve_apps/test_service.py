@@ -56,6 +56,29 @@ def test_an_untrained_model_says_the_usual(bench: Bench) -> None:
     assert answer.history == 30
 
 
+def test_contributions_come_on_request_and_sum_to_the_answer(bench: Bench) -> None:
+    """This network moves nothing, so all that moves the answer is what the early views say."""
+    bench.serve(bench.world.split())
+    assert bench.one(known_age_h=4).contributions == ()
+    answer = bench.one(known_age_h=4, explain=True)
+    (found,) = answer.contributions
+    assert found.feature == "early_deviation"
+    assert found.share_log == pytest.approx(np.log(answer.targets["views_24h"].q50 / answer.usual), abs=1e-4)
+    assert answer.warnings == bench.one(known_age_h=4).warnings
+
+
+def test_an_answer_that_cannot_be_explained_says_so_and_is_given_all_the_same(bench: Bench) -> None:
+    bench.serve(bench.world.split())
+    bench.one(key="k")
+    repeated = bench.one(key="k", explain=True)
+    assert repeated.contributions == ()
+    assert any("repeated by its key" in warning for warning in repeated.warnings)
+    bench.trial(1.0)
+    by_canary = bench.one(explain=True)
+    assert (by_canary.arm, by_canary.contributions) == ("canary", ())
+    assert any("on trial" in warning for warning in by_canary.warnings)
+
+
 def test_the_same_key_gives_the_same_answer_and_one_row(bench: Bench) -> None:
     bench.serve(bench.world.split())
     request = PredictionRequest("@town", post_id=55, key="k")

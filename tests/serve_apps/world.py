@@ -11,7 +11,7 @@ from core.artifacts import ArtifactStore
 from core.clock import HOUR, ManualClock
 from core.errors import NotFound
 from core.schemas.models import Lineage, NewVersion, Signature
-from core.schemas.predictions import ENGAGEMENT, TARGETS, Prediction, PredictionRequest, SettledPrediction
+from core.schemas.predictions import ENGAGEMENT, KNOWN_AGES_H, TARGETS, Prediction, PredictionRequest, SettledPrediction
 from core.schemas.rollouts import TrafficSplit
 from core.store import schema
 from core.store.database import Database
@@ -100,7 +100,8 @@ def tiny_model(shift: float) -> dict[str, bytes]:
     with torch.no_grad():
         net.start.view(-1, len(TARGETS), 3)[..., 0] += shift
     signature = Signature(FEATURES, TARGETS, SCHEMA)
-    model = EngagementModel(net.eval(), signature, Calibration.none(), (8,))
+    medians = np.zeros((len(KNOWN_AGES_H), len(FEATURES)))
+    model = EngagementModel(net.eval(), signature, Calibration.none(), (8,), medians=medians)
     return model.to_artifact(np.random.default_rng(1).normal(size=(4, len(FEATURES))).astype(np.float32))
 
 

@@ -13,6 +13,7 @@ from training.forecasting.batch import Batch
 
 #: Values that a series has before an origin at the least, and better two seasons.
 _LEAST_PAST = 5
+#: Origins that share one fit of what learns from all series.
 _REFIT = 4
 
 
@@ -58,7 +59,7 @@ class Backtest:
 def rolling_origins(batch: Batch, horizon: int, count: int) -> tuple[int, ...]:
     """Up to `count` origins, in steps before the end, latest first.
 
-    The latest leaves a whole horizon to compare with, where the longest series is thrice as long, else a third of it.
+    The latest leaves a whole horizon to compare with, or half of what the longest series can spare where that is less.
     They lie a whole horizon apart as far as there is room (errors that do not overlap tell more), at least a step.
     """
     room = batch.length - _least_past(batch)
@@ -78,8 +79,8 @@ def backtest(
 ) -> Backtest:
     """Run all members at all origins and at the present.
 
-    All origins are one batch of truncated copies, so each member runs once. Learners are fitted on
-    everything for the present, and for every _REFIT origins on what was known at the oldest of them.
+    All origins are one batch of truncated copies, so each member runs once. Learners are fitted on everything for the
+    present, and for every _REFIT origins on what was known at the oldest of them.
     """
     learners = learners or {}
     copies = [batch.values, *(_delayed(batch.values, o) for o in origins)]

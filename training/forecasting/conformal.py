@@ -10,6 +10,7 @@ from scipy.stats import norm, t
 from sklearn.isotonic import isotonic_regression
 
 from core.history import Floats
+from training.forecasting.members.simple import nanmedian
 
 #: Shares of outcomes that the intervals are to hold.
 LEVELS = (0.8, 0.95)
@@ -17,6 +18,8 @@ LEVELS = (0.8, 0.95)
 _PRIOR = 2.0
 #: An origin's weight against that of the one after it: what a series is like now counts more.
 _MEMORY = 0.9
+#: An origin's mean error counts at most so many times the series' median one: a single jump does not last for ever.
+_WILD = 5.0
 #: Below so many (series, origin) pairs the two tails are mostly taken together.
 _TAILS = 30.0
 #: The power of the level that errors grow with, before anything is seen, and what that is worth (in squared logs).
@@ -115,6 +118,7 @@ def _growth(mean: Floats, level: Floats) -> Floats:
 def _sizes(mean: Floats, unit: Floats) -> tuple[Floats, Floats]:
     """Size of each series' errors (n), and at each origin the size without that origin (K x n)."""
     there = np.isfinite(mean)
+    mean = np.minimum(mean, _WILD * nanmedian(mean.T))
     weight = there * (_MEMORY ** np.arange(len(mean)))[:, None]
     sums = weight * np.where(there, mean, 0.0)
     own = sums.sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-12)

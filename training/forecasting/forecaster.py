@@ -42,7 +42,6 @@ def forecast(
     batch: Batch,
     horizon: int,
     *,
-    seed: int = 0,
     quick: bool = False,
     panel: Panel | None = None,
     learners: Mapping[str, Learner] | None = None,
@@ -51,11 +50,12 @@ def forecast(
 
     quick: few members and origins (members.fast), for many series; else members.full. panel: members of the caller's
     own choice instead. learners: models over all series that stand for election as well, beside the panel's own.
-    Raises InvalidInput for a horizon outside 1..LONGEST, InsufficientData when a series has fewer than LEAST values.
-    Where all known values are zero or more, so is what is forecast.
+    Raises InvalidInput for a horizon outside 1..LONGEST, InsufficientData when a series has fewer than LEAST values
+    among its last HISTORY points. Where all of those are zero or more, so is what is forecast. No chance is
+    involved: the same input gives the same output.
     """
-    check(batch, horizon)
     batch = batch.last(HISTORY)
+    check(batch, horizon)
     panel = panel or (fast(batch.season) if quick else full(batch.season))
     origins = rolling_origins(batch, horizon, QUICK_ORIGINS if quick else ORIGINS)
     tested = backtest(batch, horizon, origins, panel.members, {**panel.learners, **(learners or {})})

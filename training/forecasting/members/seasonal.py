@@ -18,14 +18,15 @@ _LEAST_CYCLES = 2
 #: One-sided confidence with which a cycle comes again, of which the lower limit is kept.
 _SURE = 0.95
 _MEMORY = 0.9  # weight of a cycle's values against those of the next one
+_FURTHEST = 5.0  # natural log; no forecast on logarithms leaves what was seen by more
 
 
 def deseasonalised(batch: Batch, horizon: int, periods: Sequence[int]) -> tuple[Batch, Floats]:
     """The batch without its cycles, and the cycles' part in the next `horizon` points (n x H).
 
     Cycles are taken out one after the other, the shortest first. Each is the weighted mean of what lies above the
-    moving average, by phase, shrunk towards nothing by its noise (the part of the variance between phases that means
-    of pure noise would have as well): a cycle that is not there leaves the series as it is.
+    moving average, by phase, times how surely it comes again (see _agreement): a cycle that is not there leaves the
+    series as it is.
     """
     values = batch.filled
     ahead = np.zeros((batch.n, horizon))
@@ -57,8 +58,10 @@ def _profile(values: Floats, period: int) -> Floats:
 
 
 def _agreement(blocks: Floats, weight: Floats, mean: Floats) -> Floats:
-    """How much of a cycle comes again (n, 0..1): the median, less its standard error, of each cycle's slope on the mean
-    of the others. Chance likenesses of a few cycles, or one wild one, keep nothing."""
+    """How much of a cycle comes again (n, 0..1): lower confidence limit of the median slope of one on the others' mean.
+
+    Chance likenesses of a few cycles, or one wild one, keep nothing.
+    """
     total = weight.sum(axis=1, keepdims=True)
     others = (total * mean[:, None] - weight * blocks) / np.maximum(total - weight, 1e-12)
     there = weight > 0
@@ -105,17 +108,25 @@ def moving_average(values: Floats, period: int) -> Floats:
 def with_seasons(
     member: Callable[[Batch, int], Floats], periods: Sequence[int], logs: bool = False
 ) -> Callable[[Batch, int], Floats]:
-    """The member on what is left without the cycles; logs: on the logarithms of series that are positive throughout."""
+    """The member on what is left without the cycles; logs: on the logarithms of series that are positive throughout.
+
+    On logarithms nothing goes further from what was seen than what was seen is wide: an exponential has no other end.
+    """
 
     def forecast(batch: Batch, horizon: int) -> Floats:
-        flat, ahead, logged = batch.once((tuple(periods), logs, horizon), lambda: without(batch, horizon))
+        parts = batch.once((tuple(periods), logs, horizon), lambda: without(batch, horizon))
+        flat, ahead, logged, lowest, highest = parts
         points = member(flat, horizon) + ahead
-        return np.where(logged, np.exp(np.where(logged, points, 0.0)), points)
+        return np.where(logged, np.exp(np.clip(points, lowest, highest)), points) if logs else points
 
-    def without(batch: Batch, horizon: int) -> tuple[Batch, Floats, NDArray[np.bool_]]:
+    def without(batch: Batch, horizon: int) -> tuple[Batch, Floats, NDArray[np.bool_], Floats, Floats]:
         values = batch.filled
         logged = np.full((batch.n, 1), logs) & (np.isnan(values) | (values > 0)).all(axis=1, keepdims=True)
         scaled = np.where(logged, np.log(np.where(logged, values, 1.0)), values)
-        return *deseasonalised(batch.under(scaled), horizon, periods), logged
+        low = np.where(np.isnan(scaled), np.inf, scaled).min(axis=1, keepdims=True)
+        high = np.where(np.isnan(scaled), -np.inf, scaled).max(axis=1, keepdims=True)
+        wide = np.where(logged & (low <= high), np.minimum(high - low, _FURTHEST), 0.0)
+        bounds = (np.where(logged, low - wide, -np.inf), np.where(logged, high + wide, 0.0))
+        return *deseasonalised(batch.under(scaled), horizon, periods), logged, *bounds
 
     return forecast

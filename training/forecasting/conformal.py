@@ -17,7 +17,7 @@ LEVELS = (0.8, 0.95)
 #: Origins that a series' own size of errors counts against what its changes let expect.
 _PRIOR = 2.0
 #: An origin's weight against that of the one after it: what a series is like now counts more.
-_MEMORY = 0.9
+_MEMORY = 0.8
 #: An origin's mean error counts at most so many times the series' median one: a single jump does not last for ever.
 _WILD = 5.0
 #: Below so many (series, origin) pairs the two tails are mostly taken together.

@@ -68,7 +68,8 @@ def read(path: Path) -> list[Line]:
 def _gap(values: Floats, train: Floats) -> np.ndarray:
     known = train[np.isfinite(train)]
     amounts = bool(len(known)) and float((known == 0).mean()) <= 0.1 and bool((known != np.round(known)).any())
-    return (values == 0) & amounts
+    result: np.ndarray = (values == 0) & amounts
+    return result
 
 
 def groups(lines: Sequence[Line]) -> list[list[int]]:
@@ -120,7 +121,9 @@ class Scored:
 
 def score(lines: Sequence[Line], found: dict[int, dict[str, Floats]], horizon: int | None = None) -> Scored | None:
     """Scores of the first `horizon` steps (None: of all); None where nothing can be scored."""
-    rows, covered, wide = [], {80: [], 95: []}, {80: [], 95: []}  # type: ignore[var-annotated]
+    rows: list[list[float]] = []
+    covered: dict[int, list[Floats]] = {80: [], 95: []}
+    wide: dict[int, list[float]] = {80: [], 95: []}
     for place, said in found.items():
         line = lines[place]
         if line.test is None:
@@ -163,9 +166,9 @@ def report(sheet: Sheet, name: str, scored: Scored) -> None:
         sheet.line(f"{name}: coverage of {level} %", share, low if bars else None, high if bars else None)
         sheet.line(f"{name}: MSIS at {level} %", float(np.mean(scored.msis[level])))
     for part, columns in enumerate(np.array_split(scored.covered[80], 3, axis=1), start=1):
-        low, high = THIRDS_BAR if bars else (None, None)
         if np.isfinite(columns).any():
-            sheet.line(f"{name}: coverage of 80 %, horizon third {part}", float(np.nanmean(columns)), low, high)
+            ends = THIRDS_BAR if bars else (None, None)
+            sheet.line(f"{name}: coverage of 80 %, horizon third {part}", float(np.nanmean(columns)), *ends)
 
 
 def rolled(sheet: Sheet, name: str, lines: Sequence[Line], origins: int, quick: bool) -> None:
@@ -217,10 +220,10 @@ def main() -> int:
     sheet = Sheet()
     name = "made" if options.data is None else options.data.stem
     lines = made() if options.data is None else read(options.data)
-    began = time.process_time()
-    found = forecast_all(lines, options.fast or options.data is None)
-    seconds = time.process_time() - began
     quick = options.fast or options.data is None
+    began = time.process_time()
+    found = forecast_all(lines, quick)
+    seconds = time.process_time() - began
     sheet.line(f"{name}: series a second of one core", len(found) / seconds, at_least=SPEED_BAR if quick else None)
     if options.out is not None:
         write(lines, found, options.out)

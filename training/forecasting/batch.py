@@ -61,7 +61,7 @@ class Batch:
     @property
     def length(self) -> int:
         """Columns: the length of the longest."""
-        return self.values.shape[1]
+        return int(self.values.shape[1])
 
     @cached_property
     def start(self) -> NDArray[np.intp]:

@@ -28,7 +28,7 @@ def weigh(errors: Floats) -> Floats:
     errors = errors[..., :: _stride(errors.shape[3])]
     _, m, n, _ = errors.shape
     equal = np.full(m, 1.0 / m)
-    known = np.isfinite(errors).all(axis=1)  # K x n x H
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(errors).all(axis=1))  # K x n x H
     if not known.any():
         return np.tile(equal, (n, 1))
     clean = np.where(known[:, None], errors, 0.0)

@@ -149,8 +149,9 @@ class Trained:
             header = json.loads(files[HEADER])
             if header["format"] != FORMAT:
                 raise ArtifactCorrupt(f"forecaster format {header['format']} is not {FORMAT}: train it again")
-            net = ForecastNet(*(int(header[name]) for name in ("width", "horizon", "hidden", "blocks")))
+            width, horizon, hidden, blocks = (int(header[name]) for name in ("width", "horizon", "hidden", "blocks"))
+            net = ForecastNet(width, horizon, hidden, blocks)
             net.load_state_dict(load(files[WEIGHTS]))
         except (KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
             raise ArtifactCorrupt(f"the artifact does not hold a forecaster: {error!r}") from error
-        return cls(net, int(header["hidden"]))
+        return cls(net, hidden)

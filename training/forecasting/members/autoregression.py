@@ -33,7 +33,8 @@ def autoregression(batch: Batch, horizon: int, order: int = 12, differences: boo
         steps[:, h] = (weights * state).sum(axis=1)
         state = np.concatenate([steps[:, h : h + 1], state[:, : highest - 1]], axis=1) if highest else state
     if not differences:
-        return mean[:, None] + steps
+        around: Floats = mean[:, None] + steps
+        return around
     doubt = variance / np.maximum(1 - weights.sum(axis=1), 0.05) ** 2 / number
     mean = np.maximum(1 - _DOUBT**2 * doubt / np.maximum(mean**2, 1e-300), 0.0) * mean
     result: Floats = values[:, -1:] + np.cumsum(mean[:, None] + steps, axis=1)

@@ -72,7 +72,8 @@ def _agreement(blocks: Floats, weight: Floats, mean: Floats) -> Floats:
     away = nanmedian(np.abs(slopes - middle[:, None]))
     cycles = np.maximum(np.isfinite(slopes).sum(axis=1), 1)
     lower = middle - student.ppf(_SURE, np.maximum(cycles - 1, 1)) * 1.2533 * 1.4826 * away / np.sqrt(cycles)
-    return np.clip(np.nan_to_num(lower), 0.0, 1.0)
+    result: Floats = np.clip(np.nan_to_num(lower), 0.0, 1.0)
+    return result
 
 
 def moving_average(values: Floats, period: int) -> Floats:

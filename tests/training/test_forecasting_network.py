@@ -5,6 +5,7 @@ import pytest
 
 from core.errors import ArtifactCorrupt, InvalidInput
 from training.forecasting.batch import Batch
+from training.forecasting.forecaster import forecast
 from training.forecasting.network import HEADER, WEIGHTS, Network, Trained
 
 
@@ -40,6 +41,13 @@ def test_it_is_stored_and_read_back(batch: Batch, trained: Trained) -> None:
     for broken in ({}, files | {WEIGHTS: b"none"}, files | {HEADER: b'{"format": 9}'}):
         with pytest.raises(ArtifactCorrupt):
             Trained.from_artifact(broken)
+
+
+def test_it_stands_for_election_when_asked_for(monkeypatch: pytest.MonkeyPatch, batch: Batch) -> None:
+    monkeypatch.setattr(Network, "_descend", lambda *_: None)  # untrained: what it would learn is not the question
+    said = forecast(batch, 7, quick=True, network=True)
+    assert said.backtest.names[-1] == "network"
+    assert np.isfinite(said.mean).all()
 
 
 def test_it_is_not_asked_beyond_its_horizon(batch: Batch, trained: Trained) -> None:

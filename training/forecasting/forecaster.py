@@ -13,7 +13,7 @@ from training.forecasting.backtest import Backtest, Learner, backtest, rolling_o
 from training.forecasting.batch import LEAST, Batch
 from training.forecasting.conformal import calibrate, widened
 from training.forecasting.ensemble import weigh
-from training.forecasting.members import Panel, fast, full
+from training.forecasting.members import WINDOWS, Panel, fast, full
 from training.forecasting.members.holidays import holiday_doubt
 
 #: Further ahead than this nobody is told anything.
@@ -42,23 +42,27 @@ def forecast(
     batch: Batch,
     horizon: int,
     *,
+    seed: int = 0,
     quick: bool = False,
+    network: bool = False,
     panel: Panel | None = None,
     learners: Mapping[str, Learner] | None = None,
 ) -> Forecasts:
     """Forecast every series of a batch; series of one batch are taken for a group of the same kind.
 
     quick: few members and origins (members.fast), for many series; else members.full. panel: members of the caller's
-    own choice instead. learners: models over all series that stand for election as well, beside the panel's own.
+    own choice instead. network: a network trained on the batch from `seed` stands for election as well (ten times the
+    time; nothing else needs the seed). learners: other models over all series that do, beside the panel's own.
     Raises InvalidInput for a horizon outside 1..LONGEST, InsufficientData when a series has fewer than LEAST values
-    among its last HISTORY points. Where all of those are zero or more, so is what is forecast. No chance is
-    involved: the same input gives the same output.
+    among its last HISTORY points. Where all of those are zero or more, so is what is forecast. The same
+    input and seed give the same output.
     """
     batch = batch.last(HISTORY)
     check(batch, horizon)
     panel = panel or (fast(batch.season) if quick else full(batch.season))
     origins = rolling_origins(batch, horizon, QUICK_ORIGINS if quick else ORIGINS)
-    tested = backtest(batch, horizon, origins, panel.members, {**panel.learners, **(learners or {})})
+    elected = {**panel.learners, **(_network(batch.season, seed) if network else {}), **(learners or {})}
+    tested = backtest(batch, horizon, origins, panel.members, elected)
     if not np.isfinite(tested.truth).any():
         raise InsufficientData("no series reaches back far enough to judge a forecast by", needed=1, have=0)
     errors = tested.errors
@@ -83,6 +87,12 @@ def check(batch: Batch, horizon: int) -> None:
         raise InsufficientData(
             "a forecast needs more values of the series", needed=LEAST, have=int(batch.count[fewest]), series=fewest
         )
+
+
+def _network(season: int, seed: int) -> dict[str, Learner]:
+    from training.forecasting.network import Network  # torch is imported only where it is asked for
+
+    return {"network": Network(WINDOWS.get(season, 2 * season), seed=seed)}
 
 
 def _residuals(tested: Backtest, errors: Floats) -> Floats:

@@ -67,7 +67,7 @@ def full(season: int) -> Panel:
     return Panel(members, {"pooled": Pooled(WINDOWS.get(season, 2 * season), 30.0 if season < 24 else 1.0)})
 
 
-#: Points that the pooled regression looks back over.
+#: Points that the pooled regression and the network look back over.
 WINDOWS = {1: 110, 7: 200, 24: 336}
 
 

@@ -27,10 +27,9 @@ _NEITHER = "😱 🤯 🤔 👀 🐳 🌚 🙈 🙉 🙊 ✍ 💅 👾 😈 🗿
 _PAID = "paid_stars"
 
 _VARIATION = "\ufe0f"  # asks for a coloured picture and changes no meaning
+_MEANINGS: tuple[tuple[str, Polarity], ...] = ((_NEITHER, 0), (_DISLIKED, -1), (f"{_LIKED} {_PAID}", 1))
 POLARITY: Mapping[str, Polarity] = {
-    name.replace(_VARIATION, ""): meaning
-    for names, meaning in ((_NEITHER, 0), (_DISLIKED, -1), (f"{_LIKED} {_PAID}", 1))
-    for name in names.split()
+    name.replace(_VARIATION, ""): meaning for names, meaning in _MEANINGS for name in names.split()
 }
 _SKIN = dict.fromkeys(range(0x1F3FB, 0x1F400))
 

@@ -203,3 +203,4 @@ class TestKeys:
     def test_steering_models_needs_an_admin(self) -> None:
         needed = [scope_of(*asked) for asked in (("GET", "/v1/rollouts"), ("POST", "/v1/rollouts"), ("POST", URL))]
         assert needed == ["read", "admin", "write"]
+        assert scope_of("POST", "/v1/content") == "read"  # a question, too long for an address

@@ -127,6 +127,12 @@ class TestTooLittle:
         judged = model.judge(1, GOOD, NOTHING)["reaction"]
         assert judged.answer is judged.probabilities is None
 
+    def test_what_began_to_differ_at_the_very_end_cannot_be_judged(self) -> None:
+        posts = channel_posts(1, 110, 1)
+        late = {i: {"👎" if i > 104 else "👍": 9} for i in posts.reactions}
+        model = ContentModel.from_artifact(train_content([replace(posts, reactions=late)], UNTIL, 7).files)
+        assert "too late to judge" in model.gaps["reaction"]
+
     def test_where_all_are_of_one_class_nothing_can_be_told_apart(self) -> None:
         posts = channel_posts(1, N, 1)
         liked = replace(posts, reactions={i: {"❤": 9} for i in posts.reactions})

@@ -136,6 +136,8 @@ def fit(task: Task, rows: Table, channels: int, seed: int) -> Classifier | str:
     if len(found) == 1:
         return f"all {n:,} posts with a known outcome are {CLASSES[task][found[0]]!r}: there is nothing to tell apart"
     folds = list(_folds(rows))
+    if not folds:
+        return f"the {n:,} posts with a known outcome began to differ too late to judge a model on newer ones"
     trials = [_out_of_fold(task, rows, folds, channels, scale, seed) for scale in SCALES]
     judged = np.concatenate([after for _, after in folds])
     best = int(np.argmin([_log_loss(_softmax(logits / t), rows.labels[judged]) for logits, t in trials]))

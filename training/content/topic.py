@@ -53,6 +53,7 @@ def _likeness(along: Floats, total: Floats, *, own: bool) -> Floats:
     """Cosines of unit vectors with the sum, given their products with it; own: with the sum of all others."""
     length2 = float(total @ total)
     if not own:
-        return along / np.sqrt(max(length2, 1e-12))
+        all_: Floats = along / np.sqrt(max(length2, 1e-12))
+        return all_
     others: Floats = (along - 1) / np.sqrt(np.maximum(length2 - 2 * along + 1, 1e-12))
     return others

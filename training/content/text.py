@@ -80,7 +80,7 @@ def weighed(counts: Sparse, idf: NDArray[np.float32]) -> Sparse:
 
     found = counts.copy()
     found.data = (1 + np.log(found.data)) * idf[found.indices]
-    return normalize(found, copy=False)
+    return normalize(found, copy=False) if found.shape[0] else found
 
 
 def count(texts: Sequence[str]) -> Sparse:

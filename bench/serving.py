@@ -67,7 +67,7 @@ def _questions(made: Stage, n: int) -> tuple[list[Question], float]:
     asked = [(asking.channel(request.channel), request) for request in wanted]
     for channel, request in asked:
         asking.ask(channel, request)  # histories are prepared
-    took, found = [], []
+    took, found = list[float](), list[Question]()
     for channel, request in asked:
         begun = time.perf_counter()
         found.append(asking.ask(channel, request))
@@ -81,7 +81,7 @@ def _per_row(model: Any, questions: list[Question], seconds: float) -> float:
     base = {t: np.array([q.base_log.get(t, np.nan) for q in questions]) for t in targets}
     call: Callable[[], Any] = lambda: model.predict(rows, base)  # noqa: E731
     call()
-    took, until = [], time.perf_counter() + seconds
+    took, until = list[float](), time.perf_counter() + seconds
     while len(took) < 20 or time.perf_counter() < until:
         begun = time.perf_counter()
         call()

@@ -162,5 +162,5 @@ def _free_gpu() -> None:
     """What torch keeps of freed tensors counts against this process's share; the driver gets it back."""
     import torch
 
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()

@@ -202,8 +202,19 @@ def _fit(task: Task, rows: Table, channels: int, scale: float, seed: int) -> Cla
     weights[np.ix_(fitted.classes_, used)] = learned
     bias[fitted.classes_] = np.append(0.0, fitted.intercept_) if two else fitted.intercept_
     text, attributes, places = np.split(weights, [idf.size, idf.size + len(mean)], axis=1)
-    exact = [part.astype(np.float32) for part in (text, idf, scale * attributes, mean, spread, places, bias)]
-    return Classifier(task, *exact, temperature=1.0, threshold=None, trust=Trust(0, "", 0.0, 0.0))
+    return Classifier(
+        task=task,
+        text=text.astype(np.float32),
+        idf=idf,
+        attributes=(scale * attributes).astype(np.float32),
+        mean=mean.astype(np.float32),
+        scale=spread.astype(np.float32),
+        channels=places.astype(np.float32),
+        bias=bias.astype(np.float32),
+        temperature=1.0,
+        threshold=None,
+        trust=Trust(0, "", 0.0, 0.0),
+    )
 
 
 def _threshold(probable: Floats, labels: Ints, usual: Ints, classes: tuple[str, ...]) -> tuple[float | None, Trust]:

@@ -164,10 +164,23 @@ def _table(texts: list[str], attributes: Floats, places: NDArray[np.int64]) -> T
 def _classifier(task: str, told: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], channels: int) -> Classifier:
     known = next(name for name in TASKS if name == task)
     classes, width = len(CLASSES[known]), len(ATTRIBUTE_NAMES)
-    shapes = ((classes, WIDTH), (WIDTH,), (classes, width), (width,), (width,), (classes, channels), (classes,))
-    arrays = [_shaped(tensors[f"{task}.{name}"], shape) for name, shape in zip(_ARRAYS, shapes, strict=True)]
-    threshold = None if told["threshold"] is None else float(told["threshold"])
-    return Classifier(known, *arrays, float(told["temperature"]), threshold, from_plain(Trust, told["trust"]))
+
+    def tensor(name: str, *shape: int) -> NDArray[np.float32]:
+        return _shaped(tensors[f"{task}.{name}"], shape)
+
+    return Classifier(
+        task=known,
+        text=tensor("text", classes, WIDTH),
+        idf=tensor("idf", WIDTH),
+        attributes=tensor("attributes", classes, width),
+        mean=tensor("mean", width),
+        scale=tensor("scale", width),
+        channels=tensor("channels", classes, channels),
+        bias=tensor("bias", classes),
+        temperature=float(told["temperature"]),
+        threshold=None if told["threshold"] is None else float(told["threshold"]),
+        trust=from_plain(Trust, told["trust"]),
+    )
 
 
 def _shaped(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 from scipy.stats import norm, t
-from sklearn.isotonic import isotonic_regression
 
 from core.history import Floats
 from training.forecasting.members.simple import nanmedian
@@ -92,7 +92,7 @@ def _curve(size: Floats, known: NDArray[np.bool_]) -> Floats:
     end = int(np.flatnonzero(number)[-1]) + 1
     mean = relative.sum(axis=(0, 1))[:end] / np.maximum(number[:end], 1)
     curve = np.ones(size.shape[2])
-    curve[:end] = np.maximum(isotonic_regression(mean, sample_weight=np.maximum(number[:end], 1e-3)), 1e-3)
+    curve[:end] = np.maximum(isotonic_regression(mean, weights=np.maximum(number[:end], 1e-3)).x, 1e-3)
     curve[end:] = curve[end - 1] * np.sqrt(np.arange(end + 1, len(curve) + 1) / end)
     return curve
 

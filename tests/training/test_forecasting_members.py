@@ -11,7 +11,7 @@ from training.forecasting.members.autoregression import autoregression
 from training.forecasting.members.holidays import holiday_doubt, with_holidays, without_holidays
 from training.forecasting.members.pooled import Pooled
 from training.forecasting.members.seasonal import deseasonalised
-from training.forecasting.members.simple import cycle_average, drift, last_year, median_change, naive, seasonal_naive
+from training.forecasting.members.simple import cycle_average, last_year, naive, seasonal_naive
 from training.forecasting.members.smoothing import damped_trend, theta
 
 
@@ -25,17 +25,9 @@ def test_a_gap_takes_the_mean_of_its_phase() -> None:
 def test_simple_members() -> None:
     line = Batch.of([np.arange(30.0)])
     assert naive(line, 2).tolist() == [[29, 29]]
-    assert drift(line, 2).tolist() == [[30, 31]]
-    assert median_change(line, 2).tolist() == [[30, 31]]
     week = Batch.of([np.tile(np.arange(7.0), 3), np.arange(3.0)], 7)
     assert seasonal_naive(week, 8)[0].tolist() == [0, 1, 2, 3, 4, 5, 6, 0]
     assert cycle_average(week, 7, 9)[0].tolist() == [0, 1, 2, 3, 4, 5, 6]
-
-
-def test_one_jump_does_not_tilt_the_median_change() -> None:
-    values = np.arange(40.0)
-    values[20:] += 1000
-    assert median_change(Batch.of([values]), 1)[0, 0] == pytest.approx(1040)
 
 
 @pytest.mark.parametrize("member", [damped_trend, theta])

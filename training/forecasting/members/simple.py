@@ -1,4 +1,4 @@
-"""Forecasts that need no fit: last values, last cycles, recent changes, averages of cycles."""
+"""Forecasts that need no fit: last values, last cycles, averages of cycles."""
 
 from __future__ import annotations
 
@@ -16,26 +16,6 @@ def naive(batch: Batch, horizon: int) -> Floats:
 def seasonal_naive(batch: Batch, horizon: int) -> Floats:
     """The last cycle, repeated; the last value where there is no whole cycle."""
     return cycle_average(batch, horizon, 1)
-
-
-def drift(batch: Batch, horizon: int, window: int | None = None) -> Floats:
-    """The mean change of the last `window` steps (None: of all), carried on."""
-    values = batch.filled
-    last = values.shape[1] - 1
-    first = np.minimum(batch.start, last) if window is None else np.clip(batch.start, last - window, last)
-    begin = values[np.arange(batch.n), first]
-    change = (values[:, -1] - begin) / np.maximum(last - first, 1)
-    result: Floats = values[:, -1:] + change[:, None] * np.arange(1, horizon + 1)
-    return result
-
-
-def median_change(batch: Batch, horizon: int, window: int = 28) -> Floats:
-    """The median change of the last `window` steps, carried on: one jump does not tilt it."""
-    values = batch.filled
-    changes = np.diff(values[:, -window - 1 :], axis=1)
-    middle = np.nan_to_num(nanmedian(changes))
-    result: Floats = values[:, -1:] + middle[:, None] * np.arange(1, horizon + 1)
-    return result
 
 
 def cycle_average(batch: Batch, horizon: int, cycles: int) -> Floats:

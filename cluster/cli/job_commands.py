@@ -22,7 +22,7 @@ jobs = typer.Typer(help="Work over all channels, left to the cluster.", no_args_
 def submit(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(help="nightly, importing, retrain or content; further arguments are the job's own")
+        str, typer.Argument(help="nightly, bulk, importing, retrain or content; further arguments are the job's own")
     ],
     wait: Annotated[float, typer.Option(help="seconds to wait for its end; 0: do not wait")] = 0.0,
     json: AsJson = False,

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from training.network import EngagementNet
 
 FORMAT = 2
+#: Before peers: the network alone. What was put into service then goes on serving.
+ALONE = 1
 WEIGHTS, PEERS, HEADER = "weights.safetensors", "peers.safetensors", "model.json"
 GOLDEN, REFERENCE = "golden.safetensors", "reference.arrow"
 #: Largest difference (natural log) at which stored predictions count as reproduced.
@@ -129,7 +131,7 @@ class EngagementModel:
         """The model in an artifact's files; ArtifactCorrupt when one is missing or does not fit the others."""
         try:
             header = json.loads(files[HEADER])
-            if header["format"] != FORMAT:
+            if header["format"] not in (ALONE, FORMAT):
                 raise ArtifactCorrupt(f"model format {header['format']} is not {FORMAT}: train the model again")
             signature = from_plain(Signature, header["signature"])
             hidden = tuple(int(size) for size in header["hidden"])
@@ -138,7 +140,8 @@ class EngagementModel:
             trust, stretch = (np.array(header[name], dtype=float).reshape(shape) for name in ("trust", "stretch"))
             peers = Peers.of(files[PEERS]) if PEERS in files else None
             members = 1 if peers is None else len(MEMBERS)
-            mix = np.array(header["mix"], dtype=float).reshape(members, len(KNOWN_AGES_H))
+            weights = np.ones((1, len(KNOWN_AGES_H))) if header["format"] == ALONE else header["mix"]
+            mix = np.array(weights, dtype=float).reshape(members, len(KNOWN_AGES_H))
             medians = _medians(header.get("medians"), len(signature.features))
             corrector = Corrector.from_plain(header["corrector"]) if "corrector" in header else None
         except ArtifactCorrupt:

@@ -151,6 +151,16 @@ def test_a_later_format_is_refused_by_name(model: EngagementModel, store: Artifa
         load_model(store, store.put(files | {HEADER: json.dumps(header).encode()}))
 
 
+def test_an_artifact_from_before_peers_goes_on_serving(
+    model: EngagementModel, store: ArtifactStore, rows: np.ndarray
+) -> None:
+    files = model.to_artifact(rows[:5])
+    header = {**json.loads(files[HEADER]), "format": 1}
+    del header["mix"]
+    loaded = load_model(store, store.put(files | {HEADER: json.dumps(header).encode()}))
+    assert np.array_equal(loaded.residuals(rows), model.residuals(rows))
+
+
 def test_an_unknown_artifact_is_not_found(store: ArtifactStore) -> None:
     with pytest.raises(NotFound):
         load_model(store, "0" * 64)

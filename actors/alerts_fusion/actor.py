@@ -210,7 +210,7 @@ class Alerts:
         if newest is None:
             raise NoData(f"no data stored of {channel}", channel=channel)
         seen = live(history, now, newest)
-        texts = self.channels.texts(found, [post.post_id for post in seen.posts])
+        texts = self.channels.posts.texts(found, [post.post_id for post in seen.posts])
         posts = tuple(replace(post, excerpt=excerpt(texts.get(post.post_id))) for post in seen.posts)
         return replace(seen, posts=posts)
 

@@ -87,7 +87,7 @@ class Trial:
         return backtest.by_days(spec, values, channel.name, zone, first, min(last, int(values.day[-1])))
 
     def _gap_of_posts(self, spec: RuleSpec, channel: Channel, newest: int, now: int) -> InsufficientData | None:
-        if spec.kind == "keyword" and not self.channels.has_texts(channel):
+        if spec.kind == "keyword" and not self.channels.posts.has_texts(channel):
             return NoData(f"texts of posts unavailable from this source ({channel.name})", channel=channel.name)
         if spec.overperforms is None:
             return None
@@ -104,7 +104,7 @@ class Trial:
         gap = self._gap_of_posts(spec, channel, until - 1, now)
         if gap is not None:
             return ChannelBacktest(channel.name, None, None, 0, 0, missing=gap.message)
-        stored = self.channels.published(channel, since=since, until=until)
+        stored = self.channels.posts.published(channel, since=since, until=until)
         begun = max(since, self.channels.totals(channel).first_post or since)
         if spec.overperforms is None:
             judged = len(stored) if spec.kind != "keyword" else sum(post.draft.text is not None for post in stored)

@@ -206,7 +206,7 @@ def judge_posts(
     last, first = dict(told_of), dict(reversed(told_of))
     # A first import tells of all that a channel ever posted: only what may be fresh is read.
     since = min(first.values(), default=now) - FRESH_S
-    stored = channels.published(channel, sorted(last), since=since, until=now + 1)
+    stored = channels.posts.published(channel, sorted(last), since=since, until=now + 1)
     fresh = [post for post in stored if post.published_at > first[post.post_id] - FRESH_S]
     found: dict[str, list[posts.Seen]] = {}
     history = None

@@ -111,7 +111,7 @@ class Analytics:
 
         def compute() -> tuple[PostRow, ...]:
             rows = posts_.table(*self._data(found), limit, order, age_h)
-            texts = self.channels.texts(found, [row.post_id for row in rows])
+            texts = self.channels.posts.texts(found, [row.post_id for row in rows])
             return tuple(replace(row, excerpt=_excerpt(texts.get(row.post_id))) for row in rows)
 
         return self._answer(tuple[PostRow, ...], found, f"posts:{limit}:{order}:{age_h}", compute)

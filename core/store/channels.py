@@ -12,12 +12,11 @@ from sqlalchemy import BigInteger, Column, Connection, Row, Select, Table, and_,
 
 from core.errors import NotFound
 from core.history import ATTRIBUTES, ChannelHistory, Floats, Ints, reading_known_at
-from core.schemas.channels import Channel, Post, PostDraft, Precision
+from core.schemas.channels import Channel, Precision
 from core.store import schema
 from core.store.database import Database
-from core.store.readings import IN_CHUNK, newest_counts, tuples, view_readings, view_readings_of
-
-FAR = 1 << 60  # epoch seconds that nothing reaches
+from core.store.posts import PostStore
+from core.store.readings import newest_counts, tuples, view_readings, view_readings_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,11 @@ class ChannelStore:
 
     database: Database
     tenant: str = "default"
+
+    @property
+    def posts(self) -> PostStore:
+        """Single posts and their texts."""
+        return PostStore(self.database)
 
     def channels(self) -> tuple[Channel, ...]:
         """All channels of the tenant, by name."""
@@ -224,55 +228,6 @@ class ChannelStore:
                 for table, when in times
             ]
         return max((int(t) for t in found if t is not None), default=None)
-
-    def texts(self, channel: Channel, post_ids: Sequence[int]) -> dict[int, str]:
-        """Texts of the posts that have one stored."""
-        table, found = schema.post, dict[int, str]()
-        with self.database.read() as connection:
-            for start in range(0, len(post_ids), IN_CHUNK):
-                wanted = [int(i) for i in post_ids[start : start + IN_CHUNK]]
-                query = select(table.c.post_id, table.c.text).where(
-                    table.c.channel_id == channel.id, table.c.post_id.in_(wanted), table.c.text.is_not(None)
-                )
-                found.update({row.post_id: row.text for row in connection.execute(query)})
-        return found
-
-    def published(
-        self, channel: Channel, post_ids: Sequence[int] | None = None, *, since: int = 0, until: int = FAR
-    ) -> tuple[Post, ...]:
-        """Posts with their texts, oldest first: of some ids unless None, published in [since, until)."""
-        table, rows = schema.post, list[tuple[Any, ...]]()
-        query = select(table.c.post_id, table.c.published_at, table.c.text, table.c.album_id).where(
-            table.c.channel_id == channel.id, table.c.published_at >= since, table.c.published_at < until
-        )
-        ids = None if post_ids is None else [int(i) for i in post_ids]
-        with self.database.read() as connection:
-            for start in (0,) if ids is None else range(0, len(ids), IN_CHUNK):
-                some = query if ids is None else query.where(table.c.post_id.in_(ids[start : start + IN_CHUNK]))
-                rows += tuples(connection, some)
-        return tuple(
-            Post(channel.id, post_id, published_at, PostDraft(text=text), album_id)
-            for post_id, published_at, text, album_id in sorted(rows, key=lambda row: (row[1], row[0]))
-        )
-
-    def has_texts(self, channel: Channel) -> bool:
-        """Whether any post's text is stored."""
-        table = schema.post
-        query = select(table.c.post_id).where(table.c.channel_id == channel.id, table.c.text.is_not(None)).limit(1)
-        with self.database.read() as connection:
-            return connection.execute(query).first() is not None
-
-    def newest_texts(self, channel: Channel, limit: int) -> list[str]:
-        """Texts of the newest posts that have one stored, the newest first."""
-        table = schema.post
-        query = (
-            select(table.c.text)
-            .where(table.c.channel_id == channel.id, table.c.text.is_not(None), table.c.text != "")
-            .order_by(table.c.published_at.desc(), table.c.post_id.desc())
-            .limit(limit)
-        )
-        with self.database.read() as connection:
-            return [str(text) for text in connection.execute(query).scalars()]
 
     def reactions(self, channel: Channel, *, as_of: int | None = None) -> dict[int, dict[str, int]]:
         """The newest reaction reading (by a moment) of each post that has one: post id to reaction to count."""

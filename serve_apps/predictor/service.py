@@ -17,7 +17,6 @@ from core.errors import AnalyticBotError, Broken, Conflict
 from core.schemas.predictions import (
     ENGAGEMENT,
     Arm,
-    Failure,
     Prediction,
     PredictionRequest,
     Quantiles,
@@ -27,11 +26,12 @@ from core.schemas.predictions import (
 from core.schemas.scenarios import PlannedPost
 from core.store.ids import new_id
 from core.store.predictions import PredictionLog, PredictionRow, ShadowRow
-from serve_apps.predictor.arms import Gone, HandleArm, LocalArm, Scored, failure_of
+from serve_apps.predictor.arms import Gone, HandleArm, LocalArm, Scored
+from serve_apps.predictor.attempts import Attempt, Begun, Failed, line_of
 from serve_apps.predictor.explanation import explained, unexplained
 from serve_apps.predictor.question import Question, Questions
 from serve_apps.predictor.recorder import Recorder
-from serve_apps.predictor.routing import Route, route
+from serve_apps.predictor.routing import route
 from serve_apps.predictor.traffic import Serving, Traffic
 
 _log = telemetry.logger("predictor")
@@ -41,44 +41,6 @@ T = TypeVar("T")
 #: background scorings that may wait; more are dropped and counted
 SHADOW_ROOM = 512
 SHADOW_WORKERS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Failed:
-    """Why a version gave no answer."""
-
-    kind: Failure
-    line: str
-
-    @staticmethod
-    def of(error: BaseException) -> _Failed:
-        return _Failed(failure_of(error), _line(error))
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """What came of asking an arm; `first`: of the version that was asked first, where another helped out."""
-
-    arm: Arm
-    version: int
-    came: Scored | _Failed
-    first: _Failed | None = None
-
-    @property
-    def scored(self) -> Scored | None:
-        return self.came if isinstance(self.came, Scored) else None
-
-    @property
-    def failed(self) -> _Failed | None:
-        return self.first or (self.came if isinstance(self.came, _Failed) else None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    question: Question
-    serving: Serving
-    route: Route
-    attempt: _Attempt | None = None  # made already, where stable answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +95,7 @@ class PredictionService:
         begun_at = self._clock.monotonic()
         begun = await self._in_thread(self._begin_many, requests, pin)
 
-        async def settled(one: _Begun | Prediction | AnalyticBotError, request: PredictionRequest) -> Any:
+        async def settled(one: Begun | Prediction | AnalyticBotError, request: PredictionRequest) -> Any:
             try:
                 return one if isinstance(one, AnalyticBotError) else await self._settled(one, request, begun_at)
             except AnalyticBotError as error:
@@ -141,7 +103,7 @@ class PredictionService:
 
         return tuple(await asyncio.gather(*map(settled, begun, requests)))
 
-    async def _settled(self, begun: _Begun | Prediction, request: PredictionRequest, begun_at: float) -> Prediction:
+    async def _settled(self, begun: Begun | Prediction, request: PredictionRequest, begun_at: float) -> Prediction:
         """From the versions' answers to the stored one; an answer of before stays what it was."""
         if isinstance(begun, Prediction):
             return unexplained(begun) if request.explain else begun
@@ -150,7 +112,7 @@ class PredictionService:
         rows = [self._row(begun, attempt, request.key, elapsed_ms) for attempt in attempts]
         stored = (await asyncio.wrap_future(self._recorder.record(*rows)))[-1]
         last = attempts[-1]
-        if isinstance(last.came, _Failed):
+        if isinstance(last.came, Failed):
             raise Broken(f"version {last.version} of {self._model!r} could not answer: {last.came.line}")
         if stored.id == rows[-1].id:
             self._shadow(begun, last, stored.id)
@@ -190,7 +152,7 @@ class PredictionService:
     async def _in_thread(self, call: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call, *args)
 
-    def _begin(self, request: PredictionRequest, pin: int | None) -> _Begun | Prediction:
+    def _begin(self, request: PredictionRequest, pin: int | None) -> Begun | Prediction:
         """In one trip to a thread: repeated key, data, features, and the answer where stable gives it."""
         begun = self._ask(request, pin)
         if isinstance(begun, Prediction) or begun.route.side != "stable":
@@ -199,15 +161,15 @@ class PredictionService:
 
     def _begin_many(
         self, requests: Sequence[PredictionRequest], pin: int | None
-    ) -> list[_Begun | Prediction | AnalyticBotError]:
+    ) -> list[Begun | Prediction | AnalyticBotError]:
         """The same for many: stable scores all that are its own in one go."""
-        found: list[_Begun | Prediction | AnalyticBotError] = []
+        found: list[Begun | Prediction | AnalyticBotError] = []
         for request in requests:
             try:
                 found.append(self._ask(request, pin))
             except AnalyticBotError as error:
                 found.append(error)
-        mine = [(i, b) for i, b in enumerate(found) if isinstance(b, _Begun) and b.route.side == "stable"]
+        mine = [(i, b) for i, b in enumerate(found) if isinstance(b, Begun) and b.route.side == "stable"]
         # A split may change meanwhile: what was asked of one version is not answered by another.
         for version in {b.serving.stable.version for _, b in mine}:
             group = [(i, b) for i, b in mine if b.serving.stable.version == version]
@@ -216,7 +178,7 @@ class PredictionService:
                 found[i] = replace(begun, attempt=attempt)
         return found
 
-    def _ask(self, request: PredictionRequest, pin: int | None) -> _Begun | Prediction:
+    def _ask(self, request: PredictionRequest, pin: int | None) -> Begun | Prediction:
         channel = self._questions.channel(request.channel)
         if request.key is not None:
             stored = self._log.by_key(request.key)
@@ -232,9 +194,9 @@ class PredictionService:
             weight=serving.weight,
             pin=pin,
         )
-        return _Begun(self._questions.ask(channel, request), serving, way)
+        return Begun(self._questions.ask(channel, request), serving, way)
 
-    async def _attempts(self, begun: _Begun) -> tuple[_Attempt, ...]:
+    async def _attempts(self, begun: Begun) -> tuple[Attempt, ...]:
         """What was tried, in order; the last one answers."""
         if begun.attempt is not None:
             return (begun.attempt,)
@@ -242,39 +204,39 @@ class PredictionService:
         if isinstance(by_canary.came, Scored):
             return (by_canary,)
         rescue = await self._in_thread(self._by_stable, begun.serving, begun.question)
-        rescued = _Attempt("rescued", rescue.version, rescue.came, by_canary.came)
+        rescued = Attempt("rescued", rescue.version, rescue.came, by_canary.came)
         # Where both failed the canary's failure keeps a row of its own, without an answer.
         return (rescued,) if rescue.scored else (rescued, rescue)
 
-    async def _by_canary(self, begun: _Begun) -> _Attempt:
+    async def _by_canary(self, begun: Begun) -> Attempt:
         canary = begun.serving.canary
         assert canary is not None
         if not begun.serving.canary_ready:
-            return _Attempt("canary", canary.version, _Failed("gone", "it did not answer its last probes"))
-        return _Attempt("canary", canary.version, await self._ask_canary(begun.serving, canary, begun.question))
+            return Attempt("canary", canary.version, Failed("gone", "it did not answer its last probes"))
+        return Attempt("canary", canary.version, await self._ask_canary(begun.serving, canary, begun.question))
 
-    async def _ask_canary(self, serving: Serving, canary: HandleArm, question: Question) -> Scored | _Failed:
+    async def _ask_canary(self, serving: Serving, canary: HandleArm, question: Question) -> Scored | Failed:
         try:
             scored = await canary.answer(question)
         except Exception as error:
             self.traffic.canary_failed(serving, error if isinstance(error, Gone) else None)
-            _log.warning("the canary failed", version=canary.version, error=_line(error))
-            return _Failed.of(error)
+            _log.warning("the canary failed", version=canary.version, error=line_of(error))
+            return Failed.of(error)
         self.traffic.canary_answered(serving)
         return scored
 
-    def _by_stable(self, serving: Serving, question: Question) -> _Attempt:
+    def _by_stable(self, serving: Serving, question: Question) -> Attempt:
         version = serving.stable.version
         try:
             scored = serving.stable.answer(question)
         except Exception as error:
             self.traffic.stable_executed(serving, failed=True)
             _log.exception("the stable version failed", version=version)
-            return _Attempt("failed", version, _Failed.of(error))
+            return Attempt("failed", version, Failed.of(error))
         self.traffic.stable_executed(serving, failed=False)
-        return _Attempt("stable", version, scored)
+        return Attempt("stable", version, scored)
 
-    def _by_stable_many(self, stable: LocalArm, begun: Sequence[_Begun]) -> list[_Attempt]:
+    def _by_stable_many(self, stable: LocalArm, begun: Sequence[Begun]) -> list[Attempt]:
         try:
             came = stable.answers([b.question for b in begun])
         except Exception:  # one row may have broken it for all: each has its own chance
@@ -285,11 +247,11 @@ class PredictionService:
             self.traffic.stable_executed(one.serving, failed=failed)
             arm: Arm = "failed" if failed else "stable"
             attempts.append(
-                _Attempt(arm, stable.version, _Failed.of(result) if isinstance(result, Exception) else result)
+                Attempt(arm, stable.version, Failed.of(result) if isinstance(result, Exception) else result)
             )
         return attempts
 
-    def _row(self, begun: _Begun, attempt: _Attempt, key: str | None, elapsed_ms: float) -> PredictionRow:
+    def _row(self, begun: Begun, attempt: Attempt, key: str | None, elapsed_ms: float) -> PredictionRow:
         question, scored, failed = begun.question, attempt.scored, attempt.failed
         return PredictionRow(
             id=new_id(),
@@ -315,7 +277,7 @@ class PredictionService:
             pinned=begun.route.pinned,
         )
 
-    def _shadow(self, begun: _Begun, attempt: _Attempt, prediction_id: str) -> None:
+    def _shadow(self, begun: Begun, attempt: Attempt, prediction_id: str) -> None:
         serving = begun.serving
         if not serving.shadow or serving.canary is None or attempt.arm == "rescued":
             return
@@ -346,16 +308,16 @@ class PredictionService:
             came = await self._ask_canary(shadow.serving, shadow.arm, shadow.question)
         else:
             came = (await self._in_thread(self._by_stable, shadow.serving, shadow.question)).came
-        failed = came if isinstance(came, _Failed) else None
+        failed = came if isinstance(came, Failed) else None
         return ShadowRow(
             prediction_id=shadow.prediction_id,
             model=self._model,
             version=shadow.arm.version,
             epoch=shadow.serving.epoch,
-            answer=None if isinstance(came, _Failed) else came.answer,
+            answer=None if isinstance(came, Failed) else came.answer,
             latency_ms=(self._clock.monotonic() - begun_at) * 1000,
             error=failed.line if failed else None,
-            score_ms=None if isinstance(came, _Failed) else came.ms,
+            score_ms=None if isinstance(came, Failed) else came.ms,
             failure=failed.kind if failed else None,
         )
 
@@ -396,7 +358,3 @@ def _prediction(row: PredictionRow, channel: str) -> Prediction:
         history=0 if row.history is None else row.history,
         warnings=row.warnings,
     )
-
-
-def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

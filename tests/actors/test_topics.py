@@ -13,9 +13,10 @@ from actors.analytics_fusion.competition.discovery import discover, with_topics
 from actors.analytics_fusion.competition.topics import Profile, alike, profile
 from core.clock import DAY, HOUR, ManualClock
 from core.errors import InsufficientData
-from core.store.channels import ChannelStore, Mention
+from core.store.channels import Mention
 from core.store.database import Database
 from core.store.ingest import Batch, ChannelRow, IngestWriter, MentionRow, PostRow
+from core.store.posts import PostStore
 from tests.actors.made_channel import T0
 
 COMMON = [a + b for a in ("и", "что", "это", "как", "для", "году", "будет", "время") for b in ("", "та", "го", "ми")]
@@ -123,15 +124,15 @@ def test_the_service_reads_the_newest_texts_of_what_changed(
 ) -> None:
     monkeypatch.setattr(topics, "POSTS", 110)
     texts, read = world(5), list[str]()
-    real = ChannelStore.newest_texts
+    real = PostStore.newest_texts
 
-    def counted(self: ChannelStore, channel: object, limit: int) -> list[str]:
+    def counted(self: PostStore, channel: object, limit: int) -> dict[int, str]:
         read.append(channel.name)  # type: ignore[attr-defined]
         found = real(self, channel, limit)  # type: ignore[arg-type]
-        assert found == texts[read[-1]][: -limit - 1 : -1]
+        assert list(found.values()) == texts[read[-1]][: -limit - 1 : -1]
         return found
 
-    monkeypatch.setattr(ChannelStore, "newest_texts", counted)
+    monkeypatch.setattr(PostStore, "newest_texts", counted)
     analytics = Analytics(sqlite_database, ManualClock(T0 + 30 * DAY))
     store(sqlite_database, dict(list(texts.items())[:5]))
     assert analytics.discover("спорт0").notes[-1].startswith("topics not compared: channels of this script")

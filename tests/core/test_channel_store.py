@@ -138,7 +138,7 @@ def test_counts_are_the_newest_of_each_kind(database: Database) -> None:
 def test_texts_totals_and_mentions(database: Database) -> None:
     channel = fill(database)
     store = ChannelStore(database)
-    assert store.texts(channel, [7, 9, *range(2000, 3200)]) == {7: "hello"}
+    assert store.posts.texts(channel, [7, 9, *range(2000, 3200)]) == {7: "hello"}
     totals = store.totals(channel)
     assert (totals.posts, totals.posts_with_views, totals.view_readings) == (3, 3, 4)
     assert (totals.subscriber_readings, totals.reactions, totals.mentions) == (2, 3, 1)

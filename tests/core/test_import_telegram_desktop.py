@@ -73,7 +73,7 @@ def test_a_channel_arrives_with_its_texts_media_and_reactions(tmp_path: Path, da
     )
     assert first == {"text_len": 26, "n_words": 4, "n_links": 1, "n_hashtags": 1, "n_mentions": 0}
     assert history.attributes[:, -2:].tolist() == [[1, 0], [0, 0], [0, 0], [0, 1], [0, 0], [0, 0]]  # is_ad, is_forward
-    assert store.texts(channel, [3]) == {3: "cap tion"}
+    assert store.posts.texts(channel, [3]) == {3: "cap tion"}
     assert store.reactions(channel) == {2: {"👍": 3, "custom": 3, "paid_stars": 4}}
     assert [m.target for m in store.mentions(channel)] == ["otherchannel"]
 

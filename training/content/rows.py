@@ -55,7 +55,7 @@ class ChannelPosts:
         history = store.history(channel, as_of=until)
         return cls(
             history,
-            store.texts(channel, history.post_ids[-POSTS:].tolist()),
+            store.posts.texts(channel, history.post_ids[-POSTS:].tolist()),
             store.counts(channel, as_of=until),
             store.reactions(channel, as_of=until),
             meanings,

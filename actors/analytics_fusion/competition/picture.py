@@ -74,5 +74,5 @@ def competition(own: Channel, wanted: Sequence[str], days: int, until: int, numb
 def _published(channels: ChannelStore, history: ChannelHistory, period: Period) -> Published:
     since, until = int(period.now[0]), int(period.now[-1])
     inside = (history.published_at >= since) & (history.published_at < until)
-    texts = channels.texts(history.channel, history.post_ids[inside].tolist())
+    texts = channels.posts.texts(history.channel, history.post_ids[inside].tolist())
     return published(history, since, until, texts)

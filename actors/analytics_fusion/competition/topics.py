@@ -80,7 +80,7 @@ class Topics:
         with self._lock:
             version, known = self._kept.get(channel.id, (-1, None))
         if known is None or version < channel.data_version:
-            known = profile(self.channels.newest_texts(channel, POSTS))
+            known = profile(list(self.channels.posts.newest_texts(channel, POSTS).values()))
             with self._lock:
                 self._kept[channel.id] = (channel.data_version, known)
         return known

@@ -194,6 +194,7 @@ def _alerts(wiring: Wiring, _name: str, shard: int) -> tuple[type[Any], dict[str
         "clock": wiring.clock,
         "anomaly": Proxies.of(wiring.topology).anomaly,
         "analytics": served(AnalyticsService, ANALYTICS),
+        "intelligence": served(IntelligenceService, INTELLIGENCE),
         "settings": wiring.settings.alerts,
         "tenant": wiring.settings.tenant,
         "tick_s": wiring.settings.tick_s,

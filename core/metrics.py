@@ -14,6 +14,7 @@ from core.accrual import album_representatives, covered, gains, growth_scale, se
 from core.clock import DAY, HOUR
 from core.errors import NotFound
 from core.history import ChannelHistory, Floats, Ints, views_at
+from core.schemas.forecasts import ForecastMetric
 
 Scope = Literal["post", "channel-day", "channel"]
 Direction = Literal["higher", "lower", "neutral"]
@@ -328,6 +329,14 @@ def net_growth(history: ChannelHistory, edges: Ints) -> Floats:
 def growth_rate(history: ChannelHistory, edges: Ints) -> Floats:
     """Net growth over the subscribers at the bucket's start."""
     return ratio(net_growth(history, edges), subscribers_on(history, edges)[:-1])
+
+
+def forecast_values(history: ChannelHistory, metric: ForecastMetric, edges: Ints) -> Floats:
+    """What forecasts of a day are made from and held to: subscribers at its end, or views that all posts added.
+
+    edges: day boundaries in the channel's zone. history: every post, because old ones are read too.
+    """
+    return subscribers_on(history, edges[1:]) if metric == "subscribers" else views_gained(history, edges)
 
 
 def posts_published(history: ChannelHistory, edges: Ints) -> Floats:

@@ -11,6 +11,7 @@ import numpy as np
 
 from actors.alerts_fusion import defaults, digest, lifecycle, validation, watch
 from actors.alerts_fusion.book import Book
+from actors.alerts_fusion.forecasts import Forecasts
 from actors.alerts_fusion.judge import MOST, Judge
 from actors.alerts_fusion.live import USUAL_DAYS, live
 from actors.alerts_fusion.outbox import Postman
@@ -21,7 +22,7 @@ from core import telemetry
 from core.clock import DAY, Clock, SystemClock
 from core.delivery.senders import Senders, shown
 from core.errors import AnalyticBotError, InsufficientData, InvalidInput, NoData, Refused
-from core.protocols import AnalyticsService, AnomalyService
+from core.protocols import AnalyticsService, AnomalyService, IntelligenceService
 from core.schemas.alerts import (
     Alert,
     AlertReport,
@@ -60,8 +61,8 @@ class Alerts:
     """Implements `core.protocols.AlertsService`; one shard judges the channels whose id falls to it.
 
     Rule states, alerts, what is told of them and the offset of one batch of events are committed together: killed at
-    any moment, the next pass does the same work again with the same result. Three threads: one judges, one delivers,
-    one makes reports, so that neither a slow receiver nor a long report delays the next alert.
+    any moment, the next pass does the same work again with the same result. Four threads: one judges, one delivers,
+    one makes reports, one asks for forecasts, so that neither a slow receiver nor a long answer delays the next alert.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Alerts:
         settings: AlertSettings | None = None,
         tenant: str = "default",
         *,
+        intelligence: IntelligenceService | None = None,
         senders: Senders | None = None,
         wall: Clock | None = None,
         seed: int | None = None,
@@ -98,17 +100,19 @@ class Alerts:
         self.desk = ReportDesk(
             self.channels, self.lists, self.outbox, analytics, self.senders, clock, self.wall, self.shard
         )
+        self.forecasts = Forecasts(self.channels, self.store, intelligence, self.settings, clock, self.wall, self.shard)
         # Jitter must differ between processes, so it is seeded only where somebody asks for it.
         rng = np.random.default_rng(seed)
         self.postman = Postman(self.outbox, self.senders, self.settings, clock, self.wall, rng)
-        self._lock, self._reporting = threading.Lock(), threading.Lock()
+        self._lock, self._reporting, self._asking = threading.Lock(), threading.Lock(), threading.Lock()
         self._failed: dict[str, str] = {}  # turn to its last error
         self._turned: dict[str, float] = {}
         self._stop = threading.Event()
         if self.settings.digest_at is not None:
             digest.last_due(self.settings.digest_at, self.settings.digest_timezone, 0)  # InvalidInput now, not at night
         if autostart:
-            for name, turn in (("judge", self.catch_up), ("deliver", self.deliver), ("report", self.send_reports)):
+            turns = {"judge": self.catch_up, "deliver": self.deliver, "report": self.send_reports}
+            for name, turn in {**turns, "forecast": self.ask_forecasts}.items():
                 self._turned[name] = self.wall.monotonic()
                 threading.Thread(target=self._run, args=(name, turn, tick_s), name=name, daemon=True).start()
 
@@ -133,13 +137,16 @@ class Alerts:
     def rules(self, channel: str | None = None) -> tuple[AlertRule, ...]:
         """Stored rules by name; of one channel: its own and those for every channel. NotFound."""
         if channel is None:
-            return tuple(map(_public, self.store.rules()))
+            return tuple(map(self._judged, self.store.rules()))
         found, lists = self.channels.channel(channel), self.lists.by_name()
-        return tuple(_public(rule) for rule in self.store.rules(found.id) if watch.meant(rule, found, lists))
+        return tuple(self._judged(rule) for rule in self.store.rules(found.id) if watch.meant(rule, found, lists))
 
     def rule(self, rule_id: str) -> AlertRule:
         """One rule; NotFound."""
-        return _public(self.store.rule(rule_id))
+        return self._judged(self.store.rule(rule_id))
+
+    def _judged(self, rule: StoredRule) -> AlertRule:
+        return replace(_public(rule), not_judged=self.forecasts.not_judged(rule))
 
     def add_rule(self, spec: RuleSpec, key: str, enabled: bool = True) -> AlertRule:
         """Store a rule after looking whether it can work; see AlertsService."""
@@ -295,7 +302,7 @@ class Alerts:
         """Send no more of it; NotFound."""
         return _public_schedule(self.desk.store.remove(schedule_id))
 
-    # ------------------------------------------------------------ the three turns
+    # ------------------------------------------------------------ the four turns
 
     def send_reports(self) -> ReportsSent:
         """Write the reports that are due for delivery."""
@@ -306,6 +313,11 @@ class Alerts:
         """Send what is due."""
         return self.postman.deliver()
 
+    def ask_forecasts(self) -> int:
+        """Ask for the forecasts that rules will be judged by; how many questions were answered."""
+        with self._asking:
+            return self.forecasts.turn()
+
     def catch_up(self) -> AlertReport:
         """Judge what newly arrived data and the passing of time bring about."""
         with self._lock:
@@ -314,7 +326,7 @@ class Alerts:
     # ------------------------------------------------------------ health
 
     def health(self) -> Health:
-        """Read the offset, the open alerts and the outbox; look whether both turns still turn."""
+        """Read the offset, the open alerts and the outbox; look whether all turns still turn."""
         try:
             offset, last = self.events.offset(self.judge.consumer), self.events.last()
             rules, open_, tally = len(self.store.rules(enabled=True)), self.store.count_open(), self.outbox.tally()
@@ -326,6 +338,8 @@ class Alerts:
         trouble = {**self._failed, **self.judge.trouble}
         problems = [f"{name}: {error}" for name, error in trouble.items()]
         problems += [f"report {error}" for error in self.desk.trouble.values()]
+        if unanswered := list(self.forecasts.trouble.values()):
+            problems.append(f"forecasts of rules: {len(unanswered)} not answered ({unanswered[-1]})")
         problems += [f"{name} has not ended a turn for {STUCK_S:g} s" for name in stuck]
         if tally.get("dead"):
             details["given_up"] = tally["dead"]

@@ -100,11 +100,11 @@ class Judge:
             rule = self.store.rule(rule_id, connection)
             self.store.set_rule(connection, rule_id, enabled=False, removed_at=now if removed else None)
             for channel_id, alert in self.store.open_of(connection, rule_id):
-                channel, series = self.channels.by_id(channel_id), _series(rule_id, channel_id)
+                channel, series = self.channels.by_id(channel_id), series_of(rule_id, channel_id)
                 self.book.change(connection, channel, rule, lifecycle.resolved(alert, why, now), "resolved", now)
                 if rule.spec.kind in ON_POSTS:
                     continue
-                state = _state(self.states.load(CONSUMER, series))
+                state = state_of(self.states.load(CONSUMER, series))
                 end(state, rule.spec, now)
                 self.states.save(connection, CONSUMER, series, to_json(state), now)
         return rule
@@ -150,7 +150,7 @@ class Judge:
             for one in done:
                 counts += self.book.enter(connection, one.channel, one.happened, now)
                 for rule_id, state in one.fresh.items():
-                    self.states.save(connection, CONSUMER, _series(rule_id, one.channel.id), state, now)
+                    self.states.save(connection, CONSUMER, series_of(rule_id, one.channel.id), state, now)
             for rule in rules:
                 seen = [(one.channel, each) for one in done for each in one.seen.get(rule.id, ())]
                 counts["raised"] += self.book.publish(connection, rule, seen, now) if seen else 0
@@ -167,10 +167,10 @@ class Judge:
         now: int,
     ) -> _Found:
         """What rules with a state find in a channel."""
-        names = {rule.id: _series(rule.id, channel.id) for rule in rules}
+        names = {rule.id: series_of(rule.id, channel.id) for rule in rules}
         some = self.states.some(CONSUMER, list(names.values()))
         stored = {rule_id: some.get(name) for rule_id, name in names.items()}
-        states = {rule_id: _state(text) for rule_id, text in stored.items()}
+        states = {rule_id: state_of(text) for rule_id, text in stored.items()}
         happened: list[watch.Happened] = []
         if watch.day_due(channel, states, rules, now):
             happened += watch.judge_days(self.channels, channel, rules, states, now)
@@ -250,9 +250,11 @@ class Judge:
         self._digested = until
 
 
-def _state(stored: str | None) -> RuleState:
+def state_of(stored: str | None) -> RuleState:
+    """A rule's state in a channel as it is stored; None: never judged."""
     return RuleState() if stored is None else from_json(RuleState, stored)
 
 
-def _series(rule_id: str, channel_id: int) -> str:
+def series_of(rule_id: str, channel_id: int) -> str:
+    """Under which name the state is stored."""
     return f"{rule_id}:{channel_id}"

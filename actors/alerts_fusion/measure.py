@@ -10,6 +10,7 @@ import numpy as np
 
 from actors.alerts_fusion.samples import Samples
 from core.schemas.alerts import RuleSpec
+from core.schemas.forecasts import ForecastPoint, LedgerEntry
 
 BASELINE_WINDOWS = 28  # windows before, one a day, that `baseline` and `noise` look at ...
 LEAST_WINDOWS = 14  # ... and how many of them must be known
@@ -29,6 +30,7 @@ class Measured:
     reference: float | None = None
     measure: float | None = None  # what threshold and clear are for
     away: float | None = None  # usual deviations from the median of the windows before; None: not asked, or not known
+    foretold: LedgerEntry | None = None  # what a rule on forecasts compares with
 
 
 def days_needed(spec: RuleSpec) -> int:
@@ -52,6 +54,9 @@ def measured(spec: RuleSpec, samples: Samples, last: int) -> Measured:
     value, n = samples.window(last, spec.window_days)
     if math.isnan(value):
         return Measured(None, n)
+    if spec.kind == "forecast":
+        said = samples.foretold.get(last)
+        return Measured(value, n) if said is None else _beside(said, value, n)
     reference = _reference(spec, samples, last)
     measure = _measure(spec, value, reference)
     away = _away(spec, samples, last, value) if spec.noise > 0 else None
@@ -75,15 +80,31 @@ def verdict(spec: RuleSpec, found: Measured) -> Verdict:
 def clear_level(spec: RuleSpec) -> float:
     """Where an alert ends: as the rule says, or half way from the threshold back to the usual.
 
-    The usual is 0 for a change and 1 for a multiple; of a plain value it is not known, so a tenth of the threshold.
+    The usual is 0 for a change and beside a forecast, and 1 for a multiple; of a plain value it is not known, so a
+    tenth of the threshold.
     """
     if spec.clear is not None or spec.threshold is None:
         return spec.clear if spec.clear is not None else 0.0
-    if spec.kind == "change":
+    if spec.kind in ("change", "forecast"):
         return spec.threshold / 2
     if spec.kind == "baseline":
         return (1 + spec.threshold) / 2
     return spec.threshold + (-0.1 if spec.direction == "above" else 0.1) * abs(spec.threshold)
+
+
+def _beside(said: LedgerEntry, value: float, n: int) -> Measured:
+    return Measured(value, n, said.point.mean, half_widths(value, said.point), foretold=said)
+
+
+def half_widths(value: float, point: ForecastPoint) -> float | None:
+    """How far a value lies from the forecast's mean, in half-widths of the 95 % band on its side; None: there is none.
+
+    The two half-widths differ: bands need not be symmetric.
+    """
+    if value == point.mean:
+        return 0.0
+    half = point.hi95 - point.mean if value > point.mean else point.mean - point.lo95
+    return (value - point.mean) / half if half > 0 else None
 
 
 def _reference(spec: RuleSpec, samples: Samples, last: int) -> float | None:

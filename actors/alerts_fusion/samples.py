@@ -6,8 +6,8 @@ that were read by then, so that posts of different ages compare), 7 days for the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from core.errors import InvalidInput, NoData
 from core.history import ChannelHistory, Floats, Ints, target_values, views_at
 from core.metrics import Metric
 from core.pace import history_needed_s, views_pace
+from core.schemas.forecasts import ForecastMetric, LedgerEntry
 from core.settled import FRESH_S, day_edges
 from core.store.channels import Mention, PostCounts
 
@@ -48,6 +49,7 @@ class Samples:
     value: Floats
     combine: Callable[[Floats], float]
     per_day: bool  # one value a day
+    foretold: Mapping[int, LedgerEntry] = field(default_factory=dict)  # by day, for rules on forecasts
 
     def window(self, last: int, days: int) -> tuple[float, int]:
         """The figure of the days that end with `last`, and the values that it rests on; NaN: too few of them.
@@ -80,9 +82,7 @@ def samples(source: Source, metric: str, first: int, last: int) -> Samples:
     NoData where the channel's source cannot hold it.
     """
     definition, history = metrics.metric(metric), source.history
-    reason = unavailable(history, definition.name)
-    if reason is not None:
-        raise NoData(f"{definition.name} of {history.channel.name}: {reason}", metric=definition.name)
+    _check(history, definition.name)
     edges = day_edges(history.channel.timezone, first, last)
     if definition.name in ("citation_in", "citation_out"):
         days, values = _citations(source, definition.name, edges)
@@ -99,6 +99,28 @@ def samples(source: Source, metric: str, first: int, last: int) -> Samples:
     order = np.argsort(day, kind="stable")
     combine = {"view_half_life": _median, "consistency": metrics.consistency}.get(definition.name, _mean)
     return Samples(definition, day[order] + first, values[use][order], combine, False)
+
+
+def forecast_days(
+    history: ChannelHistory, given: Sequence[LedgerEntry], metric: ForecastMetric, first: int, last: int
+) -> Samples:
+    """The days' values as forecasts are held to them, beside what was said of each; NoData.
+
+    history: with every post, for views. given: one point a day (`ForecastStore.given`).
+    """
+    _check(history, metric)
+    edges = day_edges(history.channel.timezone, first, last)
+    values = metrics.forecast_values(history, metric, edges)
+    known = np.flatnonzero(~np.isnan(values))
+    said = {entry.point.at: entry for entry in given}
+    foretold = {day: said[end] for day, end in enumerate(edges[1:].tolist(), first) if end in said}
+    return Samples(metrics.metric(metric), known + first, values[known], _last, True, foretold)
+
+
+def _check(history: ChannelHistory, metric: str) -> None:
+    reason = unavailable(history, metric)
+    if reason is not None:
+        raise NoData(f"{metric} of {history.channel.name}: {reason}", metric=metric)
 
 
 def unavailable(history: ChannelHistory, metric: str) -> str | None:

@@ -84,6 +84,9 @@ class Trial:
         start = first_day(reading.history)
         first = max(until - days, until if start is None else start)
         last = last_settled(reading.history, first, now)
+        if spec.kind == "forecast" and not any(first <= day <= last for day in values.foretold):
+            missing = f"no forecast was given yet for {spec.metric} of {channel.name}, {spec.horizon_days} days ahead"
+            return ChannelBacktest(channel.name, None, None, 0, 0, missing=missing)
         return backtest.by_days(spec, values, channel.name, zone, first, min(last, int(values.day[-1])))
 
     def _gap_of_posts(self, spec: RuleSpec, channel: Channel, newest: int, now: int) -> InsufficientData | None:

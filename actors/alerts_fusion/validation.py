@@ -16,6 +16,7 @@ from core.clock import DAY
 from core.errors import InsufficientData, InvalidInput, NotFound
 from core.metrics import Metric
 from core.schemas.alerts import ON_POSTS, RuleSpec, Target
+from core.schemas.forecasts import FORECAST_METRICS, HORIZONS_DAYS
 
 LONGEST_WINDOW = 90
 WEEK = 7
@@ -25,9 +26,13 @@ MOST_NOISE = 20.0
 SIGNED = ("net_growth", "growth_rate")
 MOST_CHANNELS = 100
 MOST_TIMES = 1000.0
+#: days before, of rules on forecasts; a rule says nothing in its first so many days
+HORIZONS = tuple(days for days in HORIZONS_DAYS if days <= 30)
+MOST_HALF_WIDTHS = 20.0  # of a forecast's band
 #: fields that only some kinds of rules have a use for, and what they are when nobody gave them
 _OF_WINDOWS = ("threshold", "clear", "noise", "window_days")
 _OF_METRICS = ("metric", "channel", "reference", "direction", "least_severity", "cool_down_s")
+_OF_FORECASTS = ("horizon_days",)
 _OF_POSTS = ("channels", "watch_list", "overperforms", "words", "match", "exclude")
 _UNSET = {field.name: field.default for field in fields(RuleSpec)}
 _COUNTED = ("views", "subscribers")  # beginnings of units that only whole things have
@@ -45,7 +50,7 @@ def checked(spec: RuleSpec, check_target: Callable[[Target], None]) -> RuleSpec:
     elif spec.kind == "anomaly":
         spec = _anomaly(spec)
     else:
-        spec = replace(spec, metric=_metric(spec).name)
+        spec = _forecast(spec) if spec.kind == "forecast" else replace(spec, metric=_metric(spec).name)
         _bounds(spec, _metric(spec))
     if not 0 <= spec.cool_down_s <= 90 * DAY:
         raise InvalidInput(f"a cool-down of {spec.cool_down_s} s: between 0 and 90 days", field="cool_down_s")
@@ -53,6 +58,8 @@ def checked(spec: RuleSpec, check_target: Callable[[Target], None]) -> RuleSpec:
         quiet.check(spec.quiet)
     if spec.kind not in ON_POSTS:
         _empty(spec, f"is for rules on posts: {' and '.join(ON_POSTS)}", _OF_POSTS)
+    if spec.kind != "forecast":
+        _empty(spec, "is for rules on forecasts", _OF_FORECASTS)
     _told(spec, check_target)
     return spec
 
@@ -72,6 +79,19 @@ def enough(spec: RuleSpec, samples: Samples, channel: str) -> None:
 def _anomaly(spec: RuleSpec) -> RuleSpec:
     _empty(spec, "is not for rules on anomalies: findings have bounds of their own", _OF_WINDOWS)
     return spec if spec.metric is None else replace(spec, metric=_metric(spec).name)
+
+
+def _forecast(spec: RuleSpec) -> RuleSpec:
+    """One day beside the band that was forecast for it; unless given the bound is the band's edge."""
+    _empty(spec, "is not for rules on forecasts: a day beside its band", ("noise", "window_days", "reference"))
+    metric = _metric(spec).name
+    if metric not in FORECAST_METRICS:
+        raise InvalidInput(f"no forecast of {metric}: use one of {', '.join(FORECAST_METRICS)}", field="metric")
+    if spec.horizon_days not in HORIZONS:
+        days = ", ".join(map(str, HORIZONS))
+        raise InvalidInput(f"a forecast given {spec.horizon_days} days before: one of {days}", field="horizon_days")
+    edge = 1.0 if spec.direction == "above" else -1.0
+    return replace(spec, metric=metric, threshold=edge if spec.threshold is None else spec.threshold)
 
 
 def _on_posts(spec: RuleSpec) -> None:
@@ -121,7 +141,7 @@ def _bounds(spec: RuleSpec, metric: Metric) -> None:
     _window(spec, metric)
     if spec.kind != "threshold" and metric.name in (*SIGNED, DATA_AGE):
         raise InvalidInput(f"{metric.name} has no usual level to be a share of: use kind 'threshold'", field="kind")
-    {"threshold": _value, "change": _change, "baseline": _multiple}[spec.kind](spec, metric)
+    {"threshold": _value, "change": _change, "baseline": _multiple, "forecast": _half_widths}[spec.kind](spec, metric)
     sign = 1 if spec.direction == "above" else -1
     if sign * clear_level(spec) > sign * spec.threshold:
         raise InvalidInput(
@@ -185,6 +205,18 @@ def _change(spec: RuleSpec, _metric: Metric) -> None:
             f"a change {spec.direction} {value:g} is always there: a fall is negative, a rise positive ({wanted:g})",
             field="threshold",
             hint=wanted,
+        )
+
+
+def _half_widths(spec: RuleSpec, _metric: Metric) -> None:
+    value = spec.threshold
+    assert value is not None
+    away = value if spec.direction == "above" else -value
+    if not 0 < away <= MOST_HALF_WIDTHS:
+        raise InvalidInput(
+            f"a bound {spec.direction} {value:g} half-widths of a forecast's band: -1 is its lower edge, 1 its upper "
+            f"one, {MOST_HALF_WIDTHS:g} the most",
+            field="threshold",
         )
 
 

@@ -9,6 +9,7 @@ from core.buckets import shown
 from core.schemas.alerts import Alert, Notice, RuleSpec
 from core.schemas.analytics import AnomalyFinding
 from core.schemas.channels import Channel
+from core.schemas.forecasts import LedgerEntry
 
 #: notices that a digest spells out
 MOST_LISTED = 50
@@ -31,6 +32,8 @@ def value_reason(spec: RuleSpec, unit: str, found: Measured, since: int, until: 
         text += f", {found.measure:+.0%} against {than} ({figure(found.reference, unit)})"
     elif spec.kind == "baseline" and found.measure is not None and found.reference is not None:
         text += f", {found.measure:.2f} times the median of the 28 windows before ({figure(found.reference, unit)})"
+    elif found.foretold is not None and found.measure is not None:
+        text += f", {_forecast(found.foretold, found.measure, unit, timezone)}"
     text += f"; the rule's bound is {spec.direction} {_bound(spec, unit)}"
     if found.away is not None:
         text += f" and {spec.noise:g} usual deviations (it is {found.away:+.1f})"
@@ -114,4 +117,14 @@ def _bound(spec: RuleSpec, unit: str) -> str:
     assert spec.threshold is not None
     if spec.kind == "change":
         return f"{spec.threshold:+.0%}"
+    if spec.kind == "forecast":
+        return f"{spec.threshold:g} half-widths"
     return f"{spec.threshold:g} times" if spec.kind == "baseline" else figure(spec.threshold, unit)
+
+
+def _forecast(said: LedgerEntry, away: float, unit: str, timezone: str) -> str:
+    point = said.point
+    band = f"95 % between {figure(point.lo95, unit)} and {figure(point.hi95, unit)}"
+    days = "a day" if point.horizon_days == 1 else f"{point.horizon_days} days"
+    when = f"forecast {shown(said.made_at, timezone)}, {days} ahead"
+    return f"expected {figure(point.mean, unit)} ({band}; {when}), {away:+.2f} half-widths of the band away"

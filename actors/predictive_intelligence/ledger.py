@@ -11,7 +11,7 @@ from actors.predictive_intelligence.forecasts import horizon_accuracy
 from core.buckets import day_start, local_date
 from core.clock import DAY
 from core.history import ChannelHistory
-from core.metrics import subscribers_on, views_gained
+from core.metrics import forecast_values
 from core.schemas.forecasts import ForecastMetric, HorizonAccuracy, LedgerEntry
 from core.store.forecasts import Place
 from training.forecasting import scoring
@@ -32,12 +32,9 @@ def settled(history: ChannelHistory, due: Sequence[LedgerEntry], now: int) -> di
 
 def measured(history: ChannelHistory, metric: ForecastMetric, end: int) -> float | None:
     """The metric of the day of the channel's zone that ends at a moment; None: not known (yet)."""
-    if metric == "subscribers":
-        value = float(subscribers_on(history, np.array([end], dtype=np.int64))[0])
-    else:
-        zone = history.channel.timezone
-        begin = day_start(zone, local_date(zone, end) - timedelta(days=1))
-        value = float(views_gained(history, np.array([begin, end], dtype=np.int64))[0])
+    zone = history.channel.timezone
+    begin = day_start(zone, local_date(zone, end) - timedelta(days=1))
+    value = float(forecast_values(history, metric, np.array([begin, end], dtype=np.int64))[0])
     return None if np.isnan(value) else value
 
 

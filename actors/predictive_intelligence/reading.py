@@ -11,7 +11,7 @@ from core import buckets
 from core.buckets import local_date
 from core.clock import DAY
 from core.history import ChannelHistory, Floats, Ints
-from core.metrics import counts_at, subscribers_on, views_gained
+from core.metrics import counts_at, forecast_values
 from core.schemas.channels import Channel
 from core.schemas.forecasts import ForecastMetric
 from core.store.channels import ChannelStore
@@ -37,8 +37,7 @@ def daily(history: ChannelHistory, metric: ForecastMetric, now: int) -> DailySer
     edges = edges[edges <= last]
     if len(edges) < 2:
         return None
-    values = subscribers_on(history, edges[1:]) if metric == "subscribers" else views_gained(history, edges)
-    return _series(history.channel, edges, values)
+    return _series(history.channel, edges, forecast_values(history, metric, edges))
 
 
 def pool(store: ChannelStore, until: int) -> list[DailySeries]:

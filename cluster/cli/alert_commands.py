@@ -145,11 +145,13 @@ def list_rules(
 def add(
     name: Annotated[str | None, typer.Argument(help="how it is called")] = None,
     kind: Annotated[
-        str, typer.Option(help="threshold, change, baseline, anomaly, competitor_post or keyword")
+        str, typer.Option(help="threshold, change, baseline, forecast, anomaly, competitor_post or keyword")
     ] = "threshold",
     metric: Annotated[str | None, typer.Option(help="see docs/metrics.md")] = None,
     below: Annotated[float | None, typer.Option(help="alert below this")] = None,
     above: Annotated[float | None, typer.Option(help="alert above this")] = None,
+    direction: Annotated[str | None, typer.Option(help="below or above, where the bound is a forecast's band")] = None,
+    horizon: Annotated[int, typer.Option(help="beside the forecast given so many days before: 1, 7, 14 or 30")] = 7,
     window: Annotated[int, typer.Option(help="days")] = 1,
     reference: Annotated[str, typer.Option(help="same_window_4_weeks or previous_period")] = "same_window_4_weeks",
     noise: Annotated[float, typer.Option(help="usual deviations that a breach must be away too")] = 0.0,
@@ -174,7 +176,7 @@ def add(
     else:
         given: dict[str, Any] = {"name": name or "", "kind": kind, "metric": metric, "window_days": window}
         given |= {"reference": reference, "noise": noise, "severity": severity, "channel": channel}
-        given |= _bound(kind, below, above)
+        given |= {"horizon_days": horizon, **_bound(kind, below, above, direction)}
         given |= {"channels": posts_of or [], "watch_list": watch_list, "overperforms": overperforms}
         given |= {"words": word or [], "match": "all" if all_words else "any", "exclude": exclude or []}
         given["targets"] = [target(text) for text in to or ["log"]]
@@ -291,6 +293,9 @@ def _rules(found: tuple[AlertRule, ...]) -> None:
         for r in found
     ]
     table(None, ("id", "name", "channel", "alerts", "severity", "tells", ""), rows)
+    for rule in found:
+        for channel, why in rule.not_judged.items():
+            console().print(f"{rule.spec.name} in {channel}: {why}", markup=False)
 
 
 def _where(spec: RuleSpec) -> str:
@@ -306,6 +311,9 @@ def _asked(spec: RuleSpec) -> str:
         return f"{spec.match} of {', '.join(spec.words)}" + (f", not {', '.join(spec.exclude)}" if spec.exclude else "")
     if spec.kind == "anomaly":
         return f"anomalies of {spec.metric or 'any metric'}, {spec.least_severity} or more"
+    if spec.kind == "forecast":
+        band = f"{spec.threshold:g} half-widths of its forecast of {spec.horizon_days} days before"
+        return f"{spec.metric} {spec.direction} {band}"
     days = "" if spec.window_days == 1 else f" of {spec.window_days} days"
     return f"{spec.kind} of {spec.metric}{days} {spec.direction} {spec.threshold:g}"
 
@@ -324,9 +332,13 @@ def whole(part: str, ids: list[str]) -> str:
     return found[0] if len(found) == 1 else part
 
 
-def _bound(kind: str, below: float | None, above: float | None) -> dict[str, Any]:
+def _bound(kind: str, below: float | None, above: float | None, direction: str | None) -> dict[str, Any]:
     if below is not None and above is not None:
         raise InvalidInput("a rule has one bound: --below or --above", field="threshold")
+    if direction is not None:
+        if below is not None or above is not None:
+            raise InvalidInput("--below and --above say the direction", field="direction")
+        return {"direction": direction}
     if kind == "anomaly" and below is None and above is None:
         return {"direction": "either"}
     return {"direction": "below", "threshold": below} if above is None else {"direction": "above", "threshold": above}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from core.clock import DAY
 from core.schemas.reports import ReportTold
 
-#: A breach of a forecast's band is no kind yet: no forecast is stored.
-RuleKind = Literal["threshold", "change", "baseline", "anomaly", "competitor_post", "keyword"]
+RuleKind = Literal["threshold", "change", "baseline", "forecast", "anomaly", "competitor_post", "keyword"]
 Direction = Literal["below", "above", "either"]  # either: for anomalies alone
 Reference = Literal["same_window_4_weeks", "previous_period"]
 Severity = Literal["low", "medium", "high", "critical"]
@@ -68,8 +67,9 @@ class RuleSpec:
 
     The measure that `threshold` and `clear` are for depends on the kind: the metric's value (`threshold`), its relative
     change against the reference as a fraction, -0.3 for 30 % less (`change`), its multiple of the median of the 28
-    windows before (`baseline`). `anomaly` takes findings of the anomaly service and has no measure. Rules on posts
-    (`competitor_post`, `keyword`) name `channels` or a `watch_list`, and have no metric and no end to wait for.
+    windows before (`baseline`), a day's distance from what was forecast of it in half-widths of the 95 % band, outside
+    of it beyond 1 or -1 (`forecast`). `anomaly` takes findings of the anomaly service and has no measure. Rules on
+    posts (`competitor_post`, `keyword`) name `channels` or a `watch_list`, and have no metric and no end to wait for.
     """
 
     __pydantic_config__: ClassVar = _CLOSED
@@ -97,6 +97,7 @@ class RuleSpec:
     words: tuple[str, ...] = ()  # keyword: words and phrases, the last word of each may end in *
     match: Literal["any", "all"] = "any"  # of the words
     exclude: tuple[str, ...] = ()  # a post with one of these is none
+    horizon_days: int = 7  # forecast: the one that was given so many days before
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class AlertRule:
     spec: RuleSpec
     enabled: bool
     created_at: int
+    not_judged: dict[str, str] = field(default_factory=dict)  # channel to why there is no forecast to judge it by
 
 
 @dataclass(frozen=True, slots=True)

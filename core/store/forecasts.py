@@ -56,6 +56,20 @@ class ForecastStore:
         with self.database.read() as connection:
             return tuple(map(_entry, connection.execute(query)))
 
+    def given(
+        self, channel_id: int, metric: ForecastMetric, horizon_days: int, since: int, until: int
+    ) -> tuple[LedgerEntry, ...]:
+        """What was said so many days ahead of the days that end in [since, until], while each was not over; by day."""
+        table = schema.forecast
+        query = (
+            select(table)
+            .where(table.c.channel_id == channel_id, table.c.metric == metric, table.c.horizon_days == horizon_days)
+            .where(table.c.due_at >= since, table.c.due_at <= until, table.c.made_at < table.c.due_at)
+            .order_by(table.c.due_at)
+        )
+        with self.database.read() as connection:
+            return tuple(map(_entry, connection.execute(query)))
+
     def due(self, channel_id: int, now: int) -> tuple[LedgerEntry, ...]:
         """Points of a channel that are due by now and neither scored nor given up, oldest first."""
         table = schema.forecast

@@ -137,6 +137,7 @@ def _services(settings: Settings, world: World, bench: Bench) -> tuple[Services,
         routers,
         autostart=False,
     )
+    intelligence = Intelligence(database, clock, foreteller=predictor)
     services = Services(
         versioning=versioning,
         drift=drift,
@@ -145,9 +146,9 @@ def _services(settings: Settings, world: World, bench: Bench) -> tuple[Services,
         learning=learner,
         orchestrator=orchestrator,
         anomaly=anomaly,
-        intelligence=Intelligence(database, clock, foreteller=predictor),
+        intelligence=intelligence,
         analytics=analytics,
-        alerts=Alerts(database, clock, anomaly, analytics, settings.alerts, autostart=False),
+        alerts=Alerts(database, clock, anomaly, analytics, settings.alerts, intelligence=intelligence, autostart=False),
         predictor=cast(Any, predictor),
     )
     versioning.set_alias(ENGAGEMENT, "champion", 1, expect=None, reason="test", actor="test")

@@ -82,8 +82,25 @@ def test_a_body_with_an_unknown_field_is_refused(deployment: Deployment) -> None
     body = {"rule": {"name": "r", "kind": "threshold", "metric": "posting_rate", "treshold": 1}}
     answer = httpx2.post(f"{deployment.url}/v1/alerts/rules", json=body)
     assert (answer.status_code, answer.json()["field"]) == (422, "rule.treshold")
-    answer = httpx2.post(f"{deployment.url}/v1/alerts/rules", json={"rule": {"name": "r", "kind": "forecast"}})
+    answer = httpx2.post(f"{deployment.url}/v1/alerts/rules", json={"rule": {"name": "r", "kind": "mood"}})
     assert (answer.status_code, answer.json()["field"]) == (422, "rule.kind")
+
+
+def test_a_rule_on_forecasts_begins_its_ledger(deployment: Deployment, bot: Bot) -> None:
+    fewer = RuleSpec("fewer", "forecast", "views_gained", channel="@town", horizon_days=14)
+    rule = bot.alerts.add(fewer)
+    assert (rule.spec.threshold, rule.spec.horizon_days, rule.not_judged) == (-1.0, 14, {})
+    assert bot.alerts.backtest(fewer).channels[0].missing == (
+        "no forecast was given yet for views_gained of @town, 14 days ahead"
+    )
+    deployment.alerts.judge._swept_at = deployment.alerts.forecasts._swept_at = -float("inf")
+    deployment.alerts.catch_up()
+    assert deployment.alerts.ask_forecasts() == 1
+    given = bot.channels["@town"].forecast_ledger("views_gained").entries
+    assert [entry.point.horizon_days for entry in given] == [1, 7, 14]
+    assert bot.alerts.rule(rule.id).not_judged == {}
+    with pytest.raises(InvalidInput, match="1, 7, 14, 30"):
+        bot.alerts.add(replace(fewer, horizon_days=90))
 
 
 def test_an_alert_is_acknowledged_and_snoozed(deployment: Deployment, bot: Bot) -> None:
@@ -160,11 +177,18 @@ def test_rules_from_the_command_line(run: Run, served: Deployment, bot: Bot, tmp
     assert "rests" in run("alerts", "rules", "disable", rule["id"][:8])[1]
     assert "watches" in run("alerts", "rules", "enable", rule["id"][:8])[1]
     assert run("alerts", "rules", "remove", rule["id"])[0] == 0
+    ahead = ("fewer", "--kind", "forecast", "--metric", "views_gained", "--horizon", "7", "--channel", "@town")
+    code, out, _ = run("alerts", "rules", "add", *ahead, "--direction", "below", "--json")
+    rule = json.loads(out)
+    assert (code, rule["spec"]["threshold"], rule["spec"]["horizon_days"]) == (0, -1.0, 7)
+    assert "views_gained below -1 half-widths of its forecast of 7 days before" in run("alerts", "rules")[1]
+    assert run("alerts", "rules", "remove", rule["id"])[0] == 0
     file = tmp_path / "rule.json"
     file.write_text('{"name": "odd", "kind": "anomaly", "direction": "either"}')
     assert run("alerts", "rules", "add", "--file", str(file), "--disabled")[1].rstrip().endswith("rests")
     for words_, says in (
         ((*words[:-2], "--above", "3"), "one bound"),
+        ((*words, "--direction", "above"), "say the direction"),
         (("r", "--metric", "vtr", "--below", "30"), "say 0.3"),
         (("r", "--kind", "mood"), "kind"),
         (("r", "--metric", "vtr", "--below", "0.1", "--to", "pigeon:home"), "kind"),

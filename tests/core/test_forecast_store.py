@@ -58,3 +58,13 @@ def test_a_day_that_nobody_measured_is_given_up(database: Database) -> None:
     given_up = store.entries(1, "subscribers")[0]
     assert (given_up.actual, given_up.scored_at) == (None, NOON + 9 * DAY)
     assert [e.point.horizon_days for e in store.due(1, NOON + 9 * DAY)] == [7]
+
+
+def test_of_a_day_what_was_said_before_it_was_over(database: Database) -> None:
+    store = ForecastStore(database)
+    for days, made_at in ((0, NOON), (1, NOON + DAY), (2, NOON + 9 * DAY), (3, NOON + 3 * DAY)):
+        points = tuple(replace(point, at=point.at + days * DAY) for point in POINTS)
+        store.add(1, replace(GIVEN, origin=NOON + days * DAY, points=points), made_at)
+    found = store.given(1, "subscribers", 7, NOON + 7 * DAY, NOON + 9 * DAY)
+    assert [(e.point.at, e.made_at) for e in found] == [(NOON + 7 * DAY, NOON), (NOON + 8 * DAY, NOON + DAY)]
+    assert store.given(1, "views_gained", 7, 0, 2 * NOON) == store.given(2, "subscribers", 7, 0, 2 * NOON) == ()

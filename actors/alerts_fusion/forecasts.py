@@ -77,7 +77,7 @@ class Forecasts:
         if self.intelligence is None or began - self._swept_at < self.settings.sweep_s:
             return 0
         due = self._due()
-        self.trouble = {series: said for series, said in self.trouble.items() if series in {q.series for q in due}}
+        self.trouble = {q.series: self.trouble[q.series] for q in due if q.series in self.trouble}
         answered = 0
         # What had no answer is asked last: one channel that takes too long must not keep the others waiting.
         for question in sorted(due, key=lambda q: (q.series in self.trouble, q.series)):

@@ -11,13 +11,13 @@ from actors.analytics_fusion.actor import Analytics
 from actors.analytics_fusion.competition import topics
 from actors.analytics_fusion.competition.discovery import discover, with_topics
 from actors.analytics_fusion.competition.topics import Profile, alike, profile
+from bench._made_channel import T0
 from core.clock import DAY, HOUR, ManualClock
 from core.errors import InsufficientData
 from core.store.channels import Mention
 from core.store.database import Database
 from core.store.ingest import Batch, ChannelRow, IngestWriter, MentionRow, PostRow
 from core.store.posts import PostStore
-from tests.actors.made_channel import T0
 
 COMMON = [a + b for a in ("и", "что", "это", "как", "для", "году", "будет", "время") for b in ("", "та", "го", "ми")]
 ENGLISH = [a + b for a in ("and", "the", "that", "will", "time", "year", "more", "from") for b in ("", "er", "ly")]

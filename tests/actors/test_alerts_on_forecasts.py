@@ -68,8 +68,9 @@ class World(AlertWorld):
     def service(self) -> Alerts:
         return self.part(0)
 
-    def days(self, first: int, last: int, step_h: int = 12) -> list[Alert]:
-        for until in range(T0 + first * DAY + step_h * HOUR, T0 + last * DAY + 1, step_h * HOUR):
+    def days(self, first: int, last: int, step_h: int = 24) -> list[Alert]:
+        """From 8 o'clock of each day on, when the day before can be judged."""
+        for until in range(T0 + first * DAY + 8 * HOUR, T0 + last * DAY, step_h * HOUR):
             self.feed(until)
             for shard in range(self.shards):
                 self.part(shard).catch_up()
@@ -230,7 +231,7 @@ def test_each_judged_day_is_followed_by_one_question(world: World) -> None:
     world.add(FEWER)
     world.add(replace(FEWER, name="again", direction="above"))  # rests on the same forecast
     world.add(replace(FEWER, name="views", metric="views_gained", horizon_days=14))
-    world.days(10, 13)
+    world.days(10, 13, step_h=12)
     assert Counter(world.ahead.asked) == {("made", "subscribers", 7): 3, ("made", "views_gained", 14): 3}
     (rule,) = [r for r in world.service().rules("made") if r.spec.name == "views"]
     world.service().switch_rule(rule.id, False)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 import pytest
 from pydantic import SecretStr
 
-from actors.analytics_fusion.actor import Analytics
 from bench._made_channel import T0, make
 from bench._receiver import Receiver
 from cluster import ports
@@ -19,11 +18,12 @@ from cluster.detached import await_health, ensure
 from cluster.services import ActorSpec
 from cluster.state import HeadState
 from core.clock import DAY, HOUR, ManualClock
-from core.protocols import AlertsService
+from core.protocols import AlertsService, AnalyticsService
 from core.schemas.alerts import RuleSpec, Target
 from core.settings import AlertSettings, Settings
 from core.store.database import Database
 from core.store.ingest import IngestWriter
+from serve_apps.proxy import served
 from tests.actors.alert_world import Findings
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -67,7 +67,7 @@ def test_the_actor_starts_tells_and_survives_its_process(sqlite_database: Databa
         "database": sqlite_database,
         "clock": ManualClock(T0 + 10 * DAY + 20 * HOUR),
         "anomaly": Findings(),
-        "analytics": Analytics(sqlite_database, ManualClock(T0 + 10 * DAY)),
+        "analytics": served(AnalyticsService, "analytics_fusion"),  # no report is due: nobody asks it
         "settings": AlertSettings(webhook_secret=SecretStr("s"), allow_private=True, sweep_s=0.1),
         "tick_s": 0.1,
     }

@@ -101,11 +101,13 @@ def bot(running: Running) -> Iterator[Bot]:
 
 
 def test_everything_is_started_and_healthy(running: Running, bot: Bot) -> None:
-    assert {"orchestrator", "learner", "predictor", "gateway", "analytics_fusion"} <= set(running.said["started"])
+    assert {"orchestrator", "learner", "predictor", "gateway", "predictive_intelligence"} <= set(
+        running.said["started"]
+    )
     assert set(running.said["phases"]) >= {"database", "head", "connect", "services", "ready"}
     assert bot.ready()
     health = {answer.service: answer.status for answer in bot.health()}
-    assert len(health) == 10
+    assert len(health) == 11
     assert set(health.values()) == {"ok"}
     print(f"\nup took {running.said['seconds']:.1f} s: {running.said['phases']}")
 

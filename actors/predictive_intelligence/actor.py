@@ -14,7 +14,7 @@ from actors.predictive_intelligence import forecasts, ledger, reading
 from actors.predictive_intelligence.studies import SERVICE, Studies
 from core.buckets import local_date
 from core.cache import Cache
-from core.clock import DAY, Clock
+from core.clock import DAY, HOUR, Clock
 from core.errors import InvalidInput
 from core.protocols.intelligence import Foreteller
 from core.schemas.channels import Channel
@@ -43,6 +43,7 @@ class Intelligence(Studies):
         super().__init__(ChannelStore(database, tenant), clock, kept, calendar, foreteller)
         self.given = ForecastStore(database)
         self._pools: LRUCache[tuple[int, tuple[int, ...]], GrowthPool] = LRUCache(8)
+        self._scored: LRUCache[int, tuple[int, int]] = LRUCache(4096)  # data version and hour of the last look
         self._lock = threading.Lock()
 
     def health(self) -> Health:
@@ -72,11 +73,13 @@ class Intelligence(Studies):
             known = reading.daily(history, metric, now)
             if metric == "subscribers":
                 until = min(now, int(history.subscriber_ts.max(initial=0)))
-                return forecasts.dated(forecasts.subscribers(found, known, horizons, self._pool(horizons, until)), now)
-            return forecasts.dated(forecasts.views(found, known, horizons), now)
+                said = forecasts.subscribers(found, known, horizons, self._pool(horizons, until))
+            else:
+                said = forecasts.views(found, known, horizons)
+            self.given.add(found.id, said, now)  # before the answer can be kept: what is repeated has been stored
+            return forecasts.dated(said, now)
 
         made = self._answer(Forecast, found, f"forecast:{metric}:{days}:{today}", compute)
-        self.given.add(found.id, made, now)
         self._score(found, now)
         return replace(made, past=ledger.accuracy(self.given.entries(found.id, metric)))
 
@@ -107,9 +110,16 @@ class Intelligence(Studies):
             return self._pools[key]
 
     def _score(self, channel: Channel, now: int) -> int:
+        """Points that wait for a measurement are looked at again when data came, and once an hour to give them up."""
+        seen = (channel.data_version, now // HOUR)
+        with self._lock:
+            if self._scored.get(channel.id) == seen:
+                return 0
         due = self.given.due(channel.id, now)
         settled = ledger.settled(self.channels.history(channel), due, now) if due else {}
         self.given.score(channel.id, settled, now)
+        with self._lock:
+            self._scored[channel.id] = seen
         return len(settled)
 
 

@@ -24,7 +24,10 @@ class ForecastStore:
     database: Database
 
     def add(self, channel_id: int, forecast: Forecast, now: int) -> int:
-        """Keep the points of a forecast that were not given from the same day before; returns how many."""
+        """Keep the points of a forecast that were not given from the same day before; returns how many.
+
+        Days that are over by now are no forecast any more, however late their data comes: they are left out.
+        """
         table = schema.forecast
         rows = [
             {
@@ -37,6 +40,7 @@ class ForecastStore:
                 **{name: getattr(point, name) for name in _VALUES},
             }
             for point in forecast.points
+            if point.at > now
         ]
         if not rows:
             return 0

@@ -239,7 +239,8 @@ class PredictionService:
     def _by_stable_many(self, stable: LocalArm, begun: Sequence[Begun]) -> list[Attempt]:
         try:
             came = stable.answers([b.question for b in begun])
-        except Exception:  # one row may have broken it for all: each has its own chance
+        except Exception as error:  # one row may have broken it for all: each has its own chance
+            _log.warning("a batch failed and is asked row by row", version=stable.version, error=line_of(error))
             return [self._by_stable(b.serving, b.question) for b in begun]
         attempts = []
         for one, result in zip(begun, came, strict=True):

@@ -89,7 +89,9 @@ def test_what_was_said_is_held_to_what_came(service: Intelligence, now: ManualCl
 
 def test_the_first_forecast_of_a_day_stands(service: Intelligence) -> None:
     first = service.forecast("sim01")
+    before = service.ledger("sim01", limit=1000).entries
     service.forecast("sim01")
+    assert service.ledger("sim01", limit=1000).entries == before
     entries = [e for e in service.ledger("sim01").entries if e.origin == first.origin]
     assert len({e.point.horizon_days for e in entries}) == len(entries)
 

@@ -30,10 +30,17 @@ def test_the_first_forecast_from_a_day_stands(database: Database) -> None:
 def test_newest_origins_come_first(database: Database) -> None:
     store = ForecastStore(database)
     store.add(1, GIVEN, NOON)
-    store.add(1, replace(GIVEN, origin=NOON + DAY), NOON + DAY)
+    store.add(1, replace(GIVEN, origin=NOON + DAY), NOON)
     origins = [(e.origin - NOON) // DAY for e in store.entries(1, "subscribers")]
     assert origins == [1, 1, 0, 0]
     assert len(store.entries(1, "subscribers", limit=3)) == 3
+
+
+def test_a_day_that_is_over_is_no_forecast(database: Database) -> None:
+    store = ForecastStore(database)
+    assert store.add(1, GIVEN, NOON + DAY) == 1
+    assert [e.point.horizon_days for e in store.entries(1, "subscribers")] == [7]
+    assert store.add(1, replace(GIVEN, origin=NOON - DAY), NOON + 8 * DAY) == 0
 
 
 def test_points_are_scored_once_when_they_are_due(database: Database) -> None:

@@ -40,7 +40,7 @@ def load(data: Path, timezone: str) -> list[ChannelHistory]:
         upgrade(database)
         import_path(data, database, clock=SystemClock(), timezone=timezone)
         store = ChannelStore(database)
-        histories = [store.history(channel) for channel in store.channels()]
+        histories = [store.history(channel, counts=True) for channel in store.channels()]
         database.dispose()
     return histories
 

@@ -156,7 +156,7 @@ def outcomes(database: Database) -> Count:
     now, store = _now(database), ChannelStore(database)
     values: dict[tuple[int, int, str], float] = {}
     for channel in store.channels():
-        history = store.history(channel)
+        history = store.history(channel, counts=True)
         for target in TARGETS:
             known = target_values(history, target)
             for i in (known.known_at <= now).nonzero()[0]:

@@ -37,7 +37,7 @@ from bench._usual import RATIO, RULES, usual
 from core.clock import DAY
 from core.history import ChannelHistory, Floats
 from core.schemas.models import Score
-from core.schemas.predictions import TARGET_AGE_H, TARGETS
+from core.schemas.predictions import TARGET_AGE_H, TARGETS, VIEWS
 from training.baselines import gradient_boosting
 from training.dataset import Dataset, build
 from training.engagement import fitted, log_quantiles
@@ -161,7 +161,7 @@ def _lines(names: dict[int, str], test: Dataset, views: Floats) -> Iterator[tupl
     for i in range(len(test)):
         post = (names[int(test.channel[i])], int(test.post_id[i]), int(test.known_age[i]))
         for t, target in enumerate(TARGETS):
-            if np.isfinite(views[i, t]).all():
+            if target in VIEWS and np.isfinite(views[i, t]).all():
                 low, middle, high = (round(float(v), 2) for v in views[i, t])
                 yield (*post, TARGET_AGE_H[target], middle, low, high)
 

@@ -6,6 +6,7 @@ outcome joining cannot disagree.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from core.clock import HOUR
 from core.schemas.channels import Channel
-from core.schemas.predictions import TARGET_AGE_H, Target
+from core.schemas.predictions import METRIC_OF, TARGET_AGE_H, TARGETS, Metric, Target
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -36,6 +37,32 @@ ATTRIBUTES = (
 
 
 @dataclass(frozen=True, slots=True)
+class Readings:
+    """Readings of one count of n posts, m in all: post i's are at `offsets[i]:offsets[i + 1]`, in order of time."""
+
+    offsets: Ints  # n + 1
+    ts: Ints  # m
+    values: Floats  # m
+    exact_time: NDArray[np.bool_]  # m
+
+    @property
+    def owner(self) -> NDArray[np.intp]:
+        """Each reading's post (m)."""
+        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
+    @property
+    def single(self) -> bool:
+        """Whether there are readings, but no post was read twice: only a final count can be known of such a source."""
+        return len(self.ts) > 0 and int(np.max(np.diff(self.offsets))) <= 1
+
+    def take(self, kept: NDArray[np.bool_]) -> Readings:
+        """Some of the readings (m)."""
+        left = np.bincount(self.owner[kept], minlength=len(self.offsets) - 1)
+        offsets = np.concatenate([[0], np.cumsum(left)]).astype(np.int64)
+        return Readings(offsets, self.ts[kept], self.values[kept], self.exact_time[kept])
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelHistory:
     """Posts of one channel in order of publication (then id), with their readings.
 
@@ -55,6 +82,7 @@ class ChannelHistory:
     reading_exact_time: NDArray[np.bool_]  # m, False: the source does not say when it was read
     subscriber_ts: Ints  # k
     subscribers: Floats  # k
+    counts: Mapping[Metric, Readings] = field(default_factory=dict)  # beside views, where they were asked for
 
     @property
     def n(self) -> int:
@@ -62,16 +90,23 @@ class ChannelHistory:
         return len(self.post_ids)
 
     @property
+    def views(self) -> Readings:
+        """The readings of views."""
+        return Readings(self.offsets, self.reading_ts, self.reading_views, self.reading_exact_time)
+
+    @property
     def single_reading(self) -> bool:
-        """Whether no post was read twice: only a final count can be known of such a source."""
-        return len(self.reading_ts) > 0 and int(np.max(np.diff(self.offsets))) <= 1
+        """Whether no post's views were read twice."""
+        return self.views.single
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """What can be predicted for this channel."""
+        """What can be predicted for this channel, in the order of TARGETS; nothing where views were never read."""
+        read = {"views": self.views, **self.counts}
         if len(self.reading_ts) == 0:
             return ()
-        return ("views_final",) if self.single_reading else ("views_24h", "views_72h")
+        kinds = {metric: readings.single for metric, readings in read.items() if len(readings.ts)}
+        return tuple(t for t in TARGETS if kinds.get(METRIC_OF[t]) is t.endswith("_final"))
 
     def index_of(self, post_id: int) -> int | None:
         """Position of a post."""
@@ -95,41 +130,46 @@ class Known:
 
 
 def views_at(history: ChannelHistory, age_s: float) -> Known:
-    """Views of each post at an age, interpolated between the readings on both sides of it.
+    """Views of each post at an age: `values_at` of the history's own readings."""
+    return values_at(history.published_at, history.views, age_s)
 
-    Between two readings views grow linearly in the logarithm of age (views of a post follow a saturating,
+
+def values_at(published_at: Ints, readings: Readings, age_s: float) -> Known:
+    """A count of each post at an age, interpolated between the readings on both sides of it.
+
+    Between two readings a count grows linearly in the logarithm of age (views of a post follow a saturating,
     roughly logarithmic curve). A value is given only where the readings are close enough: the gap between them is at
     most max(4.5 h, half the age), or, with no earlier reading, the first one lies within 1.5 times the age. It is
     known from the later of the two readings on. Readings whose time is only assumed are not used.
     """
-    n = history.n
+    n = len(published_at)
     values, known_at = np.full(n, np.nan), np.full(n, NEVER, dtype=np.int64)
-    usable = history.reading_exact_time
+    usable = readings.exact_time
     if n == 0 or not usable.any():
         return Known(values, known_at)
-    owner = np.repeat(np.arange(n), np.diff(history.offsets))[usable]
-    ts, views = history.reading_ts[usable], history.reading_views[usable]
+    owner = readings.owner[usable]
+    ts, counted = readings.ts[usable], readings.values[usable]
     start, stop = np.searchsorted(owner, np.arange(n)), np.searchsorted(owner, np.arange(n), side="right")
 
     # One search for all posts: (post, time) in order is one increasing key.
-    base = int(min(ts.min(), history.published_at.min()))
-    span = int(max(ts.max(), history.published_at.max()) + age_s) - base + 2
-    wanted = np.arange(n) * span + (history.published_at - base) + int(age_s)
+    base = int(min(ts.min(), published_at.min()))
+    span = int(max(ts.max(), published_at.max()) + age_s) - base + 2
+    wanted = np.arange(n) * span + (published_at - base) + int(age_s)
     right = np.searchsorted(owner * span + (ts - base), wanted)
 
     right_ok = (right >= start) & (right < stop)
     r = np.where(right_ok, right, 0)
     left_ok = right_ok & (right > start)
     left = np.where(left_ok, right - 1, 0)
-    age_right = (ts[r] - history.published_at).astype(float)
-    age_left = np.where(left_ok, (ts[left] - history.published_at).astype(float), 0.0)
+    age_right = (ts[r] - published_at).astype(float)
+    age_left = np.where(left_ok, (ts[left] - published_at).astype(float), 0.0)
     close = np.where(left_ok, age_right - age_left <= max(4.5 * HOUR, 0.5 * age_s), age_right <= 1.5 * age_s)
     good = right_ok & close & (age_left >= 0)
 
     # The logarithm needs a floor; a quarter of the age asked for keeps the curve's shape near the origin.
     floor = age_s / 4
     x0, x1 = np.log(np.maximum(age_left, floor)), np.log(np.maximum(age_right, floor))
-    v0, v1 = np.where(left_ok, views[left], 0.0), views[r]
+    v0, v1 = np.where(left_ok, counted[left], 0.0), counted[r]
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(x1 > x0, (np.log(age_s) - x0) / (x1 - x0), 1.0)
     values[good] = (v0 + (v1 - v0) * np.clip(share, 0.0, 1.0))[good]
@@ -140,35 +180,43 @@ def views_at(history: ChannelHistory, age_s: float) -> Known:
 def target_values(history: ChannelHistory, target: Target) -> Known:
     """Measured values of a target.
 
-    `views_final` (sources with one late reading a post): the reading, where it was taken at the target's age or
-    later; it is taken as known from that age on, which such a source cannot prove (callers say so).
+    `..._final` (counts with one late reading a post): the reading, where it was taken at the target's age or later.
+    Where views too were read once, it is taken as known from that age on, which such a source cannot prove (callers
+    say so); beside views that were read again and again it is known when it was read.
     """
     age_s = TARGET_AGE_H[target] * HOUR
-    if target != "views_final":
-        return views_at(history, age_s)
-    values, known_at = np.full(history.n, np.nan), np.full(history.n, NEVER, dtype=np.int64)
-    if not history.single_reading:
-        return Known(values, known_at)
-    has = np.diff(history.offsets) == 1
-    first = np.where(has, history.offsets[:-1], 0)
-    ripe = has & (history.reading_ts[first] - history.published_at >= age_s) & history.reading_exact_time[first]
-    values[ripe] = history.reading_views[first][ripe]
-    known_at[ripe] = history.published_at[ripe] + age_s
-    return Known(values, known_at)
+    metric = METRIC_OF[target]
+    readings = history.views if metric == "views" else history.counts.get(metric)
+    nothing = Known(np.full(history.n, np.nan), np.full(history.n, NEVER, dtype=np.int64))
+    if readings is None:
+        return nothing
+    if not target.endswith("_final"):
+        return values_at(history.published_at, readings, age_s)
+    if not readings.single:
+        return nothing
+    has = np.diff(readings.offsets) == 1
+    first = np.where(has, readings.offsets[:-1], 0)
+    read_at = readings.ts[first]
+    ripe = has & (read_at - history.published_at >= age_s) & readings.exact_time[first]
+    nothing.values[ripe] = readings.values[first][ripe]
+    nothing.known_at[ripe] = (history.published_at + age_s if history.single_reading else read_at)[ripe]
+    return nothing
 
 
-def reading_known_at(history: ChannelHistory) -> Ints:
-    """When each of the m readings became known: at its time, but for sources with a single late reading a post.
+def reading_known_at(history: ChannelHistory, readings: Readings | None = None) -> Ints:
+    """When each of the m readings (of views, or others of the history) became known: at its time, but for sources with
+    a single late reading a post.
 
     Such a source cannot prove anything earlier; `target_values` takes its readings as known from the target's age on,
     and so must everybody who asks what was known when. Readings of an assumed time count from that time.
     """
-    published = np.repeat(history.published_at, np.diff(history.offsets))
+    found = history.views if readings is None else readings
+    published = history.published_at[found.owner]
     if not history.single_reading:
-        return np.maximum(history.reading_ts, published)
+        return np.maximum(found.ts, published)
     ripe_at = published + TARGET_AGE_H["views_final"] * HOUR
-    ripe = history.reading_exact_time & (history.reading_ts >= ripe_at)
-    return np.where(ripe, ripe_at, np.maximum(history.reading_ts, published))
+    ripe = found.exact_time & (found.ts >= ripe_at)
+    return np.where(ripe, ripe_at, np.maximum(found.ts, published))
 
 
 def subscribers_at(history: ChannelHistory, moment: int) -> float | None:
@@ -185,6 +233,7 @@ class HistoryBuilder:
     posts: dict[int, tuple[int, tuple[float, ...], str | None, int]] = field(default_factory=dict)
     readings: dict[int, dict[int, tuple[float, bool]]] = field(default_factory=dict)
     subscribers: dict[int, float] = field(default_factory=dict)
+    counted: dict[Metric, dict[int, dict[int, tuple[float, bool]]]] = field(default_factory=dict)
 
     def post(
         self,
@@ -203,11 +252,14 @@ class HistoryBuilder:
         """Add a view reading."""
         self.readings.setdefault(post_id, {})[ts] = (views, exact_time)
 
+    def count(self, metric: Metric, post_id: int, ts: int, value: float) -> None:
+        """Add a reading of another count."""
+        self.counted.setdefault(metric, {}).setdefault(post_id, {})[ts] = (value, True)
+
     def build(self) -> ChannelHistory:
         """The arrays; readings of unknown posts are left out."""
         order = sorted(self.posts, key=lambda p: (self.posts[p][0], p))
-        rows = [sorted(self.readings.get(p, {}).items()) for p in order]
-        flat = [item for readings in rows for item in readings]
+        views = _readings(order, self.readings)
         subs = sorted(self.subscribers.items())
         return ChannelHistory(
             channel=self.channel,
@@ -216,10 +268,22 @@ class HistoryBuilder:
             attributes=np.array([self.posts[p][1] for p in order], dtype=float).reshape(len(order), len(ATTRIBUTES)),
             media=np.array([self.posts[p][2] for p in order], dtype=object),
             album_ids=np.array([self.posts[p][3] for p in order], dtype=np.int64),
-            offsets=np.cumsum([0, *[len(r) for r in rows]], dtype=np.int64),
-            reading_ts=np.array([ts for ts, _ in flat], dtype=np.int64),
-            reading_views=np.array([v for _, (v, _) in flat], dtype=float),
-            reading_exact_time=np.array([e for _, (_, e) in flat], dtype=bool),
+            offsets=views.offsets,
+            reading_ts=views.ts,
+            reading_views=views.values,
+            reading_exact_time=views.exact_time,
             subscriber_ts=np.array([ts for ts, _ in subs], dtype=np.int64),
             subscribers=np.array([v for _, v in subs], dtype=float),
+            counts={metric: _readings(order, of_post) for metric, of_post in self.counted.items()},
         )
+
+
+def _readings(order: Sequence[int], of_post: Mapping[int, Mapping[int, tuple[float, bool]]]) -> Readings:
+    rows = [sorted(of_post.get(p, {}).items()) for p in order]
+    flat = [item for readings in rows for item in readings]
+    return Readings(
+        offsets=np.cumsum([0, *[len(r) for r in rows]], dtype=np.int64),
+        ts=np.array([ts for ts, _ in flat], dtype=np.int64),
+        values=np.array([v for _, (v, _) in flat], dtype=float),
+        exact_time=np.array([e for _, (_, e) in flat], dtype=bool),
+    )

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.errors import InvalidInput
-from core.schemas.predictions import TARGETS, Correction, Target
+from core.schemas.predictions import METRIC_OF, TARGETS, Correction, Target
+from core.targets import log_of
 
 if TYPE_CHECKING:
     from training.dataset import Dataset
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class Corrected(NamedTuple):
     """A target's value in place of the measured one."""
 
-    log_value: float  # natural, views counted from 1 up
+    log_value: float  # on the scale of core.targets
     known_at: int
 
 
@@ -55,7 +56,7 @@ class Corrections:
         found = self.last.get((channel, post, target))
         if found is None or found.known_at > until:
             return None
-        return Corrected(math.log(max(found.value, 1.0)), found.known_at)
+        return Corrected(log_of(METRIC_OF[target], found.value), found.known_at)
 
     def used(self, data: Dataset) -> Used:
         """Those that some row of a dataset was made with."""

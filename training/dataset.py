@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from core.errors import InsufficientData, NoData
 from core.history import NEVER, ChannelHistory, Floats, Ints
-from core.schemas.predictions import KNOWN_AGES_H, TARGETS, Target
+from core.schemas.predictions import KNOWN_AGES_H, METRIC_OF, METRICS, TARGETS, Target
 from training.corrections import Corrections
 from training.features import FEATURES, FeatureBuilder, FeatureRow, predictable
 from training.levels import leaders, median
@@ -86,6 +86,16 @@ class Dataset:
     def targets(self) -> tuple[Target, ...]:
         """Targets with at least one measured value."""
         return tuple(t for i, t in enumerate(TARGETS) if np.isfinite(self.residual[:, i]).any())
+
+    @property
+    def balance(self) -> Floats:
+        """What an error of each target counts in a loss (T): one of views 1, those of other counts as much less as they
+        are usually larger, so that what is hard to know does not drown what is asked for most.
+        """
+        size = np.abs(self.residual)
+        usual = {m: median(s[np.isfinite(s)]) for m in METRICS for s in [size[:, [METRIC_OF[t] == m for t in TARGETS]]]}
+        share = {m: usual["views"] / usual[m] if usual[m] > 0 else 1.0 for m in METRICS}
+        return np.array([min(share[METRIC_OF[t]], 1.0) if share[METRIC_OF[t]] > 0 else 1.0 for t in TARGETS])
 
     def take(self, rows: Mask | Ints) -> Dataset:
         """Some of the rows."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.history import Floats
 from core.schemas.models import Evaluation, PairedComparison, Score
-from core.schemas.predictions import KNOWN_AGES_H, TARGETS
+from core.schemas.predictions import KNOWN_AGES_H, TARGETS, VIEWS
 from training.dataset import Dataset
 
 MARGIN = 0.05
@@ -77,13 +77,15 @@ def evaluate(
 def compare(
     rows: Dataset, challenger: Floats, champion: Floats, chosen: Rows, margin: float, seed: int
 ) -> PairedComparison | None:
-    """Mean difference of |log error| over the same rows, each post counting once; interval by bootstrap over posts.
+    """Mean difference of |log error| of views over the same rows, each post counting once; interval by bootstrap over
+    posts.
 
     None where there is nothing to compare.
     """
     a, b = (p[:, :, 1] if p.ndim == 3 else p for p in (challenger, champion))
     difference = np.abs(rows.actual - a) - np.abs(rows.actual - b)
     difference[~chosen] = np.nan
+    difference[:, [target not in VIEWS for target in TARGETS]] = np.nan
     known = np.isfinite(difference)
     per_row = np.where(known, difference, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     here = known.any(axis=1)

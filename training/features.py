@@ -18,7 +18,7 @@ from core.clock import DAY, HOUR
 from core.errors import InsufficientData, InvalidInput, NoData
 from core.history import ATTRIBUTES, NEVER, ChannelHistory, Floats, Ints, target_values, views_at
 from core.schemas.channels import PostDraft
-from core.schemas.predictions import KNOWN_AGES_H, TARGET_AGE_H, Target
+from core.schemas.predictions import KNOWN_AGES_H, METRIC_OF, TARGET_AGE_H, Target
 from training.levels import LOOKBACK, MIN_HISTORY, WINDOW, Level, LogSeries, leaders, level, median, nowcast
 from training.localtime import clock_features, local_time, zone_of
 from training.names import (
@@ -92,7 +92,8 @@ class FeatureBuilder:
         ages = () if history.single_reading else KNOWN_AGES_H[1:]
         self._early = {age: LogSeries.of(history, views_at(history, age * HOUR), counted) for age in ages}
         self._late: dict[Target, LogSeries] = {
-            target: LogSeries.of(history, target_values(history, target), counted) for target in self.targets
+            target: LogSeries.of(history, target_values(history, target), counted, METRIC_OF[target])
+            for target in self.targets
         }
         self._zone = zone_of(history.channel.timezone)
         local = [local_time(int(ts), self._zone) for ts in history.published_at]

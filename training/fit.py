@@ -63,6 +63,7 @@ class Fit:
     optimizer: torch.optim.AdamW = field(init=False)
     _module: nn.Module = field(init=False)
     _data: tuple[Tensor, Tensor, Tensor] = field(init=False)
+    _balance: Tensor = field(init=False)
     _pull: L2sp = field(init=False)
 
     def __post_init__(self) -> None:
@@ -72,6 +73,7 @@ class Fit:
             torch.from_numpy(rows.residual.astype(np.float32)),
             torch.from_numpy(rows.weight.astype(np.float32)),
         )
+        self._balance = torch.from_numpy(rows.balance.astype(np.float32)).to(self.device)
         generator = torch.Generator().manual_seed(self.seed)
         self.net = EngagementNet(len(FEATURES), len(TARGETS), self.params.hidden, generator)
         if self.warm is not None:
@@ -102,7 +104,7 @@ class Fit:
             mine = mine if len(mine) else batch[:1]
             x, actual, weight = (part[mine].to(self.device) for part in self._data)
             predicted = self._module(x, self.params.dropout, noise)
-            loss = pinball(predicted, actual, weight) + self.penalty()
+            loss = pinball(predicted, actual, weight, self._balance) + self.penalty()
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.net.parameters(), self.params.clip)

@@ -74,7 +74,7 @@ class Folds:
 
     def _note(self) -> None:
         answers = [fit.quantiles(span) for fit, span in zip(self.fits, self.spans, strict=True)]
-        parts = [_pinball(q, span.residual) for q, span in zip(answers, self.spans, strict=True)]
+        parts = [_pinball(q, span) for q, span in zip(answers, self.spans, strict=True)]
         self.curve.append(sum(total for total, _ in parts) / max(sum(n for _, n in parts), 1))
         if self.best() == len(self.curve) - 1:
             self.best_answers = answers
@@ -104,9 +104,10 @@ class Folds:
             fit.restore({k.removeprefix(mark): v for k, v in flat.items() if k.startswith(mark)})
 
 
-def _pinball(predicted: Floats, actual: Floats) -> tuple[float, int]:
+def _pinball(predicted: Floats, rows: Dataset) -> tuple[float, int]:
+    actual = rows.residual
     known = np.isfinite(actual)
     error = np.where(known, actual, 0.0)[:, :, None] - predicted
     levels = np.array([0.1, 0.5, 0.9])
     loss = np.maximum(levels * error, (levels - 1) * error).mean(axis=2)
-    return float((loss * known).sum()), int(known.sum())
+    return float((loss * known * rows.balance).sum()), int(known.sum())

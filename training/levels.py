@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.history import ChannelHistory, Floats, Ints, Known
+from core.schemas.predictions import Metric
+from core.targets import to_log
 
 #: How many matured posts a level is the median of.
 WINDOW = 30
@@ -53,9 +55,11 @@ class LogSeries:
     known_at_of_post: Ints  # n
 
     @classmethod
-    def of(cls, history: ChannelHistory, known: Known, counted: NDArray[np.bool_]) -> LogSeries:
-        """Views below one count as one: a logarithm needs a floor."""
-        logs = np.log(np.maximum(known.values, 1.0))
+    def of(
+        cls, history: ChannelHistory, known: Known, counted: NDArray[np.bool_], metric: Metric = "views"
+    ) -> LogSeries:
+        """On the scale of `core.targets.to_log`."""
+        logs = to_log(metric, known.values)
         index = np.flatnonzero(counted & np.isfinite(known.values))
         return cls(index, history.published_at[index], known.known_at[index], logs[index], logs, known.known_at)
 

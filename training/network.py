@@ -120,12 +120,17 @@ class EngagementNet(nn.Module):
         start[:, :, 1:] = math.log(math.expm1(1.0))
 
 
-def pinball(predicted: Tensor, actual: Tensor, weight: Tensor) -> Tensor:
-    """Mean quantile loss; predicted ... x n x T x 3, actual n x T (NaN: not known), weight n."""
+def pinball(predicted: Tensor, actual: Tensor, weight: Tensor, balance: Tensor | None = None) -> Tensor:
+    """Mean quantile loss; predicted ... x n x T x 3, actual n x T (NaN: not known), weight n.
+
+    balance: T, what a loss of each target counts (1).
+    """
     levels = torch.tensor(QUANTILES, dtype=predicted.dtype, device=predicted.device)
     known = torch.isfinite(actual)
     error = torch.where(known, actual, 0.0).unsqueeze(2) - predicted
     loss = torch.maximum(levels * error, (levels - 1) * error).mean(dim=-1)
     weights = known * weight.unsqueeze(1)
+    if balance is not None:
+        loss = loss * balance
     members = loss.numel() // max(loss.shape[-2] * loss.shape[-1], 1)
     return (loss * weights).sum() / (members * weights.sum()).clamp(min=1e-12)

@@ -65,7 +65,7 @@ class DataArrived:
     """The event that one transaction of an import leaves behind for a channel."""
 
     posts: tuple[int, ...] = ()  # ids of new posts
-    read: tuple[int, ...] = ()  # ids of posts with new view readings
+    read: tuple[int, ...] = ()  # ids of posts with new readings of views, forwards, replies or reactions
     subscribers: int = 0  # new subscriber readings
     first_ts: int | None = None  # span of the new rows
     last_ts: int | None = None

@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from core.schemas.channels import PostDraft
 
-Target = Literal["views_24h", "views_72h", "views_final"]
-TARGETS: tuple[Target, ...] = ("views_24h", "views_72h", "views_final")
-#: Age in hours at which a target is measured. `views_final` is for sources with a single late reading of each post:
-#: that reading counts, if taken at this age or later, and is taken as known from this age on (an assumption, said so).
-TARGET_AGE_H: dict[Target, int] = {"views_24h": 24, "views_72h": 72, "views_final": 24}
+Metric = Literal["views", "reactions", "forwards"]
+METRICS: tuple[Metric, ...] = ("views", "reactions", "forwards")
+Target = Literal[
+    "views_24h",
+    "views_72h",
+    "views_final",
+    "views_7d",
+    "reactions_72h",
+    "reactions_final",
+    "forwards_72h",
+    "forwards_final",
+]
+#: In an order that only grows at its end: stored models hold their arrays in it.
+TARGETS: tuple[Target, ...] = get_args(Target)
+#: What is counted for a target.
+METRIC_OF: dict[Target, Metric] = {t: next(m for m in METRICS if t.startswith(m)) for t in TARGETS}
+#: The targets that views are counted for: versions are judged and compared by these.
+VIEWS: tuple[Target, ...] = tuple(t for t in TARGETS if METRIC_OF[t] == "views")
+#: Age in hours at which a target is measured. `..._final` is for sources with a single late reading of each post: that
+#: reading counts, if taken at this age or later (`core.history.target_values` says when it counts as known).
+TARGET_AGE_H: dict[Target, int] = {
+    "views_24h": 24,
+    "views_72h": 72,
+    "views_final": 24,
+    "views_7d": 168,
+    "reactions_72h": 72,
+    "reactions_final": 72,
+    "forwards_72h": 72,
+    "forwards_final": 72,
+}
 #: Ages of a post at which a prediction may be asked; 0 is before publishing.
 KNOWN_AGES_H: tuple[int, ...] = (0, 1, 4, 24)
 #: The model that answers.
@@ -24,7 +49,7 @@ Failure = Literal["timeout", "invalid", "gone", "error"]
 
 @dataclass(frozen=True, slots=True)
 class PredictionRequest:
-    """Ask for the views of one post.
+    """Ask what one post will reach.
 
     Name a stored post (`post_id`) or describe a draft; `as_of` is for replays and backtests: only what was known
     then is used. `key` makes a retry safe: the same key gives the same answer and one row in the log.
@@ -42,7 +67,7 @@ class PredictionRequest:
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
-    """An 80 % interval and the median, in views."""
+    """An 80 % interval and the median of what the target counts."""
 
     q10: float
     q50: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -11,12 +11,14 @@ import numpy as np
 from sqlalchemy import BigInteger, Column, Connection, Row, Select, Table, and_, cast, func, select
 
 from core.errors import NotFound
-from core.history import ATTRIBUTES, ChannelHistory, Floats, Ints, reading_known_at
+from core.history import ATTRIBUTES, ChannelHistory, Floats, Ints
 from core.schemas.channels import Channel, Precision
+from core.schemas.predictions import METRICS, Metric
 from core.store import schema
 from core.store.database import Database
+from core.store.histories import assemble, known_by
 from core.store.posts import PostStore
-from core.store.readings import newest_counts, tuples, view_readings, view_readings_of
+from core.store.readings import count_readings, newest_counts, tuples, view_readings, view_readings_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +112,11 @@ class ChannelStore:
         last_posts: int | None = None,
         published_from: int | None = None,
         as_of: int | None = None,
+        counts: bool = False,
     ) -> ChannelHistory:
         """Posts and readings as they are stored now (`result.channel` carries the data version that was read).
 
+        counts: readings of forwards and reactions too, which few ask for and which cost as much as those of views.
         last_posts: only the newest n posts and their readings. published_from: only posts of then or later. as_of:
         without what became known later (see `core.history.reading_known_at` for when a reading counts as known).
         """
@@ -124,8 +128,12 @@ class ChannelStore:
             oldest = posts[0][1] if posts and partly else published_from
             readings = view_readings(connection, channel.id, published_from=oldest)
             subscribers = self._subscribers(connection, channel.id, as_of)
-        history = _assemble(found, posts, readings, subscribers)
-        return history if as_of is None else _known_by(history, as_of)
+            others: dict[Metric, Ints] = {
+                metric: count_readings(connection, channel.id, metric, published_from=oldest)
+                for metric in (METRICS[1:] if counts else ())
+            }
+        history = assemble(found, posts, readings, subscribers, others)
+        return history if as_of is None else known_by(history, as_of)
 
     def published_nth(self, channel: Channel, n: int, *, as_of: int) -> int:
         """When the n-th newest post was published, of those by a moment; the first one where there are fewer, or 0."""
@@ -155,7 +163,7 @@ class ChannelStore:
             fresh = view_readings_of(connection, found.id, stale.tolist())
             subscribers = self._subscribers(connection, found.id, None)
         readings = np.concatenate([kept, fresh], axis=1)
-        return _assemble(found, posts, readings[:, np.argsort(readings[0], kind="stable")], subscribers)
+        return assemble(found, posts, readings[:, np.argsort(readings[0], kind="stable")], subscribers)
 
     def subscribers(self, channels: Sequence[Channel], since: int) -> dict[int, tuple[Ints, Floats]]:
         """Times and subscriber counts of several channels from a moment on, by channel id; none for those without."""
@@ -366,45 +374,6 @@ def _columns(connection: Connection, query: Select[Any], width: int) -> Ints:
     rows = tuples(connection, query)
     flat = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=len(rows) * width)
     return flat.reshape(len(rows), width).T
-
-
-def _assemble(channel: Channel, posts: Sequence[tuple[Any, ...]], readings: Ints, subscribers: Ints) -> ChannelHistory:
-    """Arrays of a history; readings come in order of (post id, time), those of other posts are left out."""
-    n, width = len(posts), len(ATTRIBUTES)
-    ids = np.fromiter((row[0] for row in posts), dtype=np.int64, count=n)
-    order = np.argsort(ids)
-    owner_id, ts, views, precision = readings
-    slot = np.searchsorted(ids[order], owner_id)
-    slot[slot == n] = 0
-    known = ids[order][slot] == owner_id if n else np.zeros(len(owner_id), dtype=bool)
-    owner = order[slot[known]] if n else np.zeros(0, dtype=np.int64)
-    by_post = np.argsort(owner, kind="stable")  # from order of ids to order of publication; times stay in order
-    return ChannelHistory(
-        channel=channel,
-        post_ids=ids,
-        published_at=np.fromiter((row[1] for row in posts), dtype=np.int64, count=n),
-        attributes=np.array([row[2:-2] for row in posts], dtype=np.float64).reshape(n, width),  # None becomes NaN
-        media=np.array([row[-2] for row in posts], dtype=object),
-        album_ids=np.fromiter((-1 if row[-1] is None else row[-1] for row in posts), np.int64, count=n),
-        offsets=np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=n))]).astype(np.int64),
-        reading_ts=ts[known][by_post],
-        reading_views=views[known][by_post].astype(np.float64),
-        reading_exact_time=precision[known][by_post] != int(Precision.TIME_ASSUMED),
-        subscriber_ts=subscribers[0],
-        subscribers=subscribers[1].astype(np.float64),
-    )
-
-
-def _known_by(history: ChannelHistory, as_of: int) -> ChannelHistory:
-    keep = reading_known_at(history) <= as_of
-    owner = np.repeat(np.arange(history.n), np.diff(history.offsets))[keep]
-    return replace(
-        history,
-        offsets=np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=history.n))]).astype(np.int64),
-        reading_ts=history.reading_ts[keep],
-        reading_views=history.reading_views[keep],
-        reading_exact_time=history.reading_exact_time[keep],
-    )
 
 
 def _placed(ids: Ints, owners: Ints, values: Ints | Floats) -> Floats:

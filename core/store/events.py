@@ -45,7 +45,7 @@ class Outbox:
         return tuple(Event(row.seq, row.channel_id, row.at, from_json(DataArrived, row.payload)) for row in rows)
 
     def reread(self, channel_id: int, seq: int) -> tuple[int, frozenset[int]]:
-        """The newest sequence number, and which posts of a channel have new or changed view readings since `seq`."""
+        """The newest sequence number, and which posts of a channel have new or changed readings since `seq`."""
         table = schema.event
         last = self.last()
         query = select(table.c.payload).where(

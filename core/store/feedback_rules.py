@@ -10,7 +10,7 @@ from core.clock import DAY, HOUR
 from core.errors import AnalyticBotError, InvalidInput, NotFound
 from core.schemas.predictions import TARGET_AGE_H, FeedbackItem, FeedbackStatus, Target
 
-_MOST_VIEWS = 2.0**53  # beyond it a float is no count
+_MOST = 2.0**53  # beyond it a float is no count
 _LONGEST_KEY = 200
 #: Feedback is late from this long after its target could be measured, joined or not.
 LATE_S = 7 * DAY
@@ -81,8 +81,8 @@ def _form(item: FeedbackItem) -> InvalidInput | None:
         return InvalidInput("value must be a finite number", field="value")
     if item.kind == "rating" and not 1 <= value <= 5:
         return InvalidInput(f"a rating is a number from 1 to 5, not {value:g}", field="value")
-    if item.kind == "correction" and not 0 <= value <= _MOST_VIEWS:
-        return InvalidInput(f"a correction is a number of views from 0 on, not {value:g}", field="value")
+    if item.kind == "correction" and not 0 <= value <= _MOST:
+        return InvalidInput(f"a correction is a number from 0 on, not {value:g}", field="value")
     if item.kind == "correction" and item.target is None:
         return InvalidInput("a correction names the target whose value it gives", field="target")
     if item.observed_at is not None and not 0 <= item.observed_at < 2**62:

@@ -264,7 +264,7 @@ def _note(name: str, rows: Sequence[Values], outcome: Sequence[Merged], arrived:
         times = list(map(when, mine))
         entry = arrived.setdefault(key, _Arrived(times=[times[0], times[0]]))
         entry.times = [min(entry.times[0], *times), max(entry.times[1], *times)]
-        if name == "views":
+        if name in ("views", "reactions"):
             entry.read.update(map(itemgetter(1), mine))
         elif name == "subscribers":
             entry.subscribers += len(mine)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +10,10 @@ from sqlalchemy import Connection, Row, and_, func, select
 
 from core.clock import HOUR
 from core.codec import from_json
-from core.schemas.predictions import TARGET_AGE_H, Arm, Outcome, Quantiles, Target
+from core.schemas.predictions import METRIC_OF, TARGET_AGE_H, Arm, Outcome, Quantiles, Target
 from core.store import schema
 from core.store.database import Database
+from core.targets import log_of
 
 Answer = dict[Target, Quantiles]
 
@@ -65,8 +65,9 @@ class JoinedOutcome:
 
     @property
     def log_error(self) -> float:
-        """log(measured) - log(predicted median), natural, views counted from 1 up: positive where more came."""
-        return math.log(max(self.value, 1.0)) - math.log(max(self.answer.q50, 1.0))
+        """log(measured) - log(predicted median) on the scale of `core.targets`: positive where more came."""
+        metric = METRIC_OF[self.target]
+        return log_of(metric, self.value) - log_of(metric, self.answer.q50)
 
 
 @dataclass(frozen=True)

@@ -79,11 +79,16 @@ def inputs_of_many(questions: Sequence[Question]) -> tuple[NDArray[np.float32], 
 
 
 def answer_of(scores: Scores, question: Question, row: int = 0) -> Answer:
-    """A row of a model's output as an answer; Senseless where it is missing, not finite, or out of order."""
+    """A row of a model's output as an answer; Senseless where it is not finite, or out of order, or lacks the first
+    target. Others that the model says nothing of are left out: no outcome of them was known when it was trained.
+    """
     answer: Answer = {}
+    first = question.targets[0]
+    if first not in scores:
+        raise Senseless(f"the model gave nothing for {first}")
     for target in question.targets:
         if target not in scores:
-            raise Senseless(f"the model gave nothing for {target}")
+            continue
         q10, q50, q90 = (float(value) for value in scores[target][row])
         if not (np.isfinite([q10, q50, q90]).all() and 0 <= q10 <= q50 <= q90):
             raise Senseless(f"the model gave {q10:g}, {q50:g}, {q90:g} as quantiles of {target}")

@@ -28,8 +28,10 @@ class Histories(Protocol):
         """The same by id."""
         ...
 
-    def history(self, channel: Channel, *, last_posts: int | None = None, as_of: int | None = None) -> ChannelHistory:
-        """Its posts and readings."""
+    def history(
+        self, channel: Channel, *, last_posts: int | None = None, as_of: int | None = None, counts: bool = False
+    ) -> ChannelHistory:
+        """Its posts and readings; counts: of forwards and reactions too."""
         ...
 
 
@@ -68,13 +70,13 @@ class HistoryCache(Generic[Prepared]):
                 self.hits += 1
                 return slot.prepared
             self.misses += 1
-            slot.prepared = self._prepare(self._store.history(channel, last_posts=self._posts))
+            slot.prepared = self._prepare(self._store.history(channel, last_posts=self._posts, counts=True))
             slot.data_version = channel.data_version
             return slot.prepared
 
     def whole(self, channel: Channel) -> Prepared:
         """All posts of a channel, for questions about its past; read every time and not kept."""
-        return self._prepare(self._store.history(channel))
+        return self._prepare(self._store.history(channel, counts=True))
 
     def _slot(self, channel_id: int) -> _Slot[Prepared]:
         with self._lock:

@@ -271,7 +271,7 @@ class PredictionService:
             features=question.vector.tobytes() if scored else None,
             usual=question.usual,
             history=question.history,
-            warnings=question.warnings,
+            warnings=question.warnings + _untold(question, attempt),
             key=key if scored else None,  # a failure may be tried again under its key
             score_ms=scored.ms if scored and failed is None else None,
             failure=failed.kind if failed else None,
@@ -331,6 +331,13 @@ class PredictionService:
         row = self._log.get(prediction_id)
         channel = self._questions.channel_by_id(row.channel_id)
         return SettledPrediction(_prediction(row, channel.name), self._log.outcomes(prediction_id))
+
+
+def _untold(question: Question, attempt: Attempt) -> tuple[str, ...]:
+    told = attempt.scored.answer if attempt.scored else question.targets
+    missing = [target for target in question.targets if target not in told]
+    why = f"no outcome of {', '.join(missing)} was known when version {attempt.version} was trained"
+    return (why,) if missing else ()
 
 
 def _same_question(stored: PredictionRow, request: PredictionRequest, channel_id: int) -> None:

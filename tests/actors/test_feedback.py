@@ -21,7 +21,7 @@ from core.store.database import Database
 from core.store.feedback import FeedbackStore
 from core.store.feedback_rules import LATE_S
 from core.store.ids import new_id
-from core.store.ingest import Batch, ChannelRow, IngestWriter, PostRow, ViewRow
+from core.store.ingest import Batch, ChannelRow, IngestWriter, PostRow, ReactionRow, ViewRow
 from core.store.outcomes import OutcomeStore, Pending
 from core.store.predictions import PredictionLog, PredictionRow
 
@@ -83,6 +83,23 @@ def test_a_reading_settles_the_prediction_that_waited_for_it(database: Database,
     assert feedback.catch_up() == JoinReport(1, 1, {"views_72h": 1})
     assert [(p, t) for p, t, _ in outcomes(database)] == [(prediction, "views_24h"), (prediction, "views_72h")]
     assert outcomes(database)[0][2] == pytest.approx(240, rel=0.02)
+
+
+def test_reactions_that_arrive_alone_settle_what_waits_for_them(database: Database, clock: ManualClock) -> None:
+    channel = read(database, 0, 22, 26)
+    prediction = predict(database, channel, 0, ("reactions_72h", "forwards_72h", "views_7d"))
+    feedback = Feedback(database, clock)
+    clock.time = T0 + 80 * HOUR
+    assert feedback.catch_up().outcomes == 0
+    batch = Batch()
+    channel = batch.channel(ChannelRow("a", "UTC", "bundle"))
+    for age, count in ((70, 5), (73, 8)):
+        batch.reactions += [ReactionRow(channel, 0, T0 + age * HOUR, kind, count) for kind in ("👍", "👎")]
+    IngestWriter(database).write(batch, T0 + 80 * HOUR)
+    assert feedback.catch_up() == JoinReport(1, 1, {"reactions_72h": 1})
+    ((joined, target, value),) = outcomes(database)
+    assert (joined, target) == (prediction, "reactions_72h")
+    assert 10 < value < 16
 
 
 def test_a_second_pass_over_the_same_data_joins_nothing(database: Database, clock: ManualClock) -> None:

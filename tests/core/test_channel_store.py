@@ -58,6 +58,10 @@ def same(one: ChannelHistory, other: ChannelHistory) -> None:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
     for name in ("reading_exact_time", "subscriber_ts", "subscribers"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+    assert one.counts.keys() == other.counts.keys()
+    for metric, readings in one.counts.items():
+        for name in ("offsets", "ts", "values", "exact_time"):
+            np.testing.assert_array_equal(getattr(readings, name), getattr(other.counts[metric], name), err_msg=metric)
     assert one.media.tolist() == other.media.tolist()
 
 
@@ -73,6 +77,12 @@ def test_history_equals_the_one_built_row_by_row(database: Database) -> None:
     expected.subscribers = {T0: 100, T0 + 5 * HOUR: 110}
     history = ChannelStore(database).history(channel)
     same(history, expected.build())
+    expected.count("forwards", 7, T0 + 3 * HOUR, 1)
+    expected.count("forwards", 7, T0 + 6 * HOUR, 3)
+    expected.count("forwards", BIG, T0 + 9 * HOUR, 5)
+    expected.count("reactions", 7, T0 + 3 * HOUR, 6)
+    expected.count("reactions", 7, T0 + 6 * HOUR, 8)
+    same(ChannelStore(database).history(channel, counts=True), expected.build())
     assert history.post_ids.tolist() == [BIG, 7, 9]
     assert history.attributes[1, ATTRIBUTES.index("has_question")] == 0
 
@@ -96,6 +106,9 @@ def test_the_newest_posts_come_with_their_own_readings_only(database: Database) 
     assert history.post_ids.tolist() == [7, 9]
     assert history.offsets.tolist() == [0, 2, 2]
     assert history.reading_views.tolist() == [10, 30]
+    counted = ChannelStore(database).history(channel, last_posts=2, counts=True).counts
+    assert counted["forwards"].values.tolist() == [1, 3]
+    assert counted["reactions"].offsets.tolist() == [0, 2, 2]
 
 
 def test_what_came_later_is_left_out(database: Database) -> None:
@@ -104,6 +117,11 @@ def test_what_came_later_is_left_out(database: Database) -> None:
     assert history.reading_views.tolist() == [20, 10]
     assert history.subscribers.tolist() == [100]
     assert ChannelStore(database).history(channel, as_of=T0 + HOUR).post_ids.tolist() == [BIG]
+    counted = ChannelStore(database).history(channel, as_of=T0 + 4 * HOUR, counts=True).counts
+    assert {metric: readings.values.tolist() for metric, readings in counted.items()} == {
+        "forwards": [1],
+        "reactions": [6],
+    }
 
 
 def test_a_single_late_reading_counts_as_known_from_the_targets_age_on(database: Database) -> None:

@@ -11,7 +11,7 @@ from core.schemas.channels import PostDraft
 from core.schemas.predictions import PredictionRequest
 from core.store.evidence import EvidenceLog
 from serve_apps.predictor.arms import LocalArm
-from tests.serve_apps.world import GAP, POSTS, START, Bench, fill
+from tests.serve_apps.world import GAP, POSTS, START, Bench, fill, register, tiny_model
 from tests.tallies import background, first_attempts
 
 
@@ -54,6 +54,24 @@ def test_an_untrained_model_says_the_usual(bench: Bench) -> None:
     answer = bench.one()
     assert answer.targets["views_24h"].q50 == pytest.approx(answer.usual, rel=1e-6)
     assert answer.history == 30
+
+
+def test_a_version_leaves_out_what_it_never_learned_and_says_so(bench: Bench) -> None:
+    world = bench.world
+    narrow = register(world, tiny_model(0.1, ("views_24h",)), "narrow")
+    bench.serve(world.split(stable=narrow))
+    answer = bench.one()
+    assert set(answer.targets) == {"views_24h"}
+    assert f"no outcome of views_72h was known when version {narrow} was trained" in answer.warnings
+    assert bench.ask_for(answer.id).prediction == answer
+    assert counts(bench) == (1, 0, 0, 0)
+
+
+def test_a_version_that_lacks_the_first_target_gives_no_answer(bench: Bench) -> None:
+    blind = register(bench.world, tiny_model(0.1, ("views_72h",)), "blind")
+    bench.serve(bench.world.split(stable=blind))
+    with pytest.raises(Broken, match="nothing for views_24h"):
+        bench.one()
 
 
 def test_contributions_come_on_request_and_sum_to_the_answer(bench: Bench) -> None:

@@ -11,7 +11,15 @@ from core.artifacts import ArtifactStore
 from core.clock import HOUR, ManualClock
 from core.errors import NotFound
 from core.schemas.models import Lineage, NewVersion, Signature
-from core.schemas.predictions import ENGAGEMENT, KNOWN_AGES_H, TARGETS, Prediction, PredictionRequest, SettledPrediction
+from core.schemas.predictions import (
+    ENGAGEMENT,
+    KNOWN_AGES_H,
+    TARGETS,
+    Prediction,
+    PredictionRequest,
+    SettledPrediction,
+    Target,
+)
 from core.schemas.rollouts import TrafficSplit
 from core.store import schema
 from core.store.database import Database
@@ -86,7 +94,7 @@ def fill(database: Database, name: str, seed: int, *, level: float = 1000.0, fin
     return channel
 
 
-def tiny_model(shift: float) -> dict[str, bytes]:
+def tiny_model(shift: float, targets: tuple[Target, ...] = TARGETS) -> dict[str, bytes]:
     """An untrained network's artifact that says "the channel's usual", moved by `shift` (natural log)."""
     import torch
 
@@ -99,7 +107,7 @@ def tiny_model(shift: float) -> dict[str, bytes]:
     net = EngagementNet(len(FEATURES), len(TARGETS), (8,))
     with torch.no_grad():
         net.start.view(-1, len(TARGETS), 3)[..., 0] += shift
-    signature = Signature(FEATURES, TARGETS, SCHEMA)
+    signature = Signature(FEATURES, targets, SCHEMA)
     medians = np.zeros((len(KNOWN_AGES_H), len(FEATURES)))
     model = EngagementModel(net.eval(), signature, Calibration.none(), (8,), medians=medians)
     return model.to_artifact(np.random.default_rng(1).normal(size=(4, len(FEATURES))).astype(np.float32))

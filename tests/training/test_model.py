@@ -119,7 +119,7 @@ def test_weights_that_are_not_finite_are_refused(
     [
         ({"schema": "0"}, "feature schema 0"),
         ({"features": tuple(reversed(FEATURES))}, "another order"),
-        ({"targets": ("views_7d",)}, "unknown targets"),
+        ({"targets": ("views_90d",)}, "unknown targets"),
     ],
 )
 def test_a_model_for_other_input_is_refused(
@@ -149,16 +149,6 @@ def test_a_later_format_is_refused_by_name(model: EngagementModel, store: Artifa
     header = json.loads(files[HEADER]) | {"format": 99}
     with pytest.raises(ArtifactCorrupt, match="format 99"):
         load_model(store, store.put(files | {HEADER: json.dumps(header).encode()}))
-
-
-def test_an_artifact_from_before_peers_goes_on_serving(
-    model: EngagementModel, store: ArtifactStore, rows: np.ndarray
-) -> None:
-    files = model.to_artifact(rows[:5])
-    header = {**json.loads(files[HEADER]), "format": 1}
-    del header["mix"]
-    loaded = load_model(store, store.put(files | {HEADER: json.dumps(header).encode()}))
-    assert np.array_equal(loaded.residuals(rows), model.residuals(rows))
 
 
 def test_an_unknown_artifact_is_not_found(store: ArtifactStore) -> None:

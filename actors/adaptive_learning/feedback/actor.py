@@ -132,7 +132,7 @@ class _Histories:
         """None: the channel was removed, and nothing will ever settle its predictions."""
         if channel_id not in self._read:
             try:
-                self._read[channel_id] = self._channels.history(self._channels.by_id(channel_id))
+                self._read[channel_id] = self._channels.history(self._channels.by_id(channel_id), counts=True)
             except NotFound:
                 self._read[channel_id] = None
         return self._read[channel_id]

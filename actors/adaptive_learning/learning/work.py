@@ -183,7 +183,7 @@ class Work:
         """Channels as they were known when the task was queued; loading many takes a while, and can be stopped."""
         until, found = self._until(task), []
         for channel in self._channels(task):
-            found.append(self._store.history(channel, as_of=until))
+            found.append(self._store.history(channel, as_of=until, counts=True))
             if reporter.should_stop():
                 raise TrainingStopped("stopped while the data was read, as asked")
         return found

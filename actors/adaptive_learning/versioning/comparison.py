@@ -60,7 +60,7 @@ class Comparer:
 
     def _again(self, first: ModelVersion, second: ModelVersion, now: int) -> Comparison:
         moment = max(first.lineage.data_until, second.lineage.data_until)
-        histories = [self.channels.history(channel, as_of=now) for channel in self.channels.channels()]
+        histories = [self.channels.history(channel, as_of=now, counts=True) for channel in self.channels.channels()]
         import torch  # seconds of imports that a registry does without
 
         from training.artifacts import load_model

@@ -42,7 +42,7 @@ class _Planted:
 
 
 def simulate(config: SimulatorConfig, out: Path, kind: Literal["csv", "parquet"] = "csv") -> GroundTruth:
-    """Write channels, posts, views, subscribers, reactions and mentions below `out`, and `ground_truth.json`."""
+    """Write channels, posts, views with forwards, subscribers, reactions and mentions below `out`, and the truth."""
     out.mkdir(parents=True, exist_ok=True)
     drift_at = None if config.drift_at is None else config.start + int(config.days * DAY * config.drift_at)
     truth = GroundTruth(config=asdict(config), drift_at=drift_at)
@@ -84,7 +84,8 @@ def _channels(
         posts = _posts(config, rng)
         final = _final_views(config, rng, posts, subscriber_ts, subscribers, drift_at, planted)
         yield "posts", _post_table(name, posts)
-        yield "views", _view_table(config, rng, name, posts, final, drift_at)
+        views = _view_table(config, rng, name, posts, final, drift_at)
+        yield "views", views | {"forwards": _forwards(config, i, views)}
         yield "reactions", _reaction_table(config, rng, name, posts, final)
         yield "mentions", _mention_table(config, rng, name, i, posts)
         truth.events.extend(_events(config, name, planted, posts))
@@ -225,6 +226,14 @@ def _view_table(
         "ts": _times(ts[row, column]),
         "views": views[row, column],
     }
+
+
+def _forwards(config: SimulatorConfig, i: int, views: dict[str, Any]) -> Ints:
+    """Forwards beside each reading of views: a share of them that a post keeps, so they never fall either."""
+    rng = np.random.default_rng([config.seed, i, 1])  # of their own: they change nothing else
+    share = np.exp(rng.normal(np.log(0.006), 0.5, int(views["post_id"].max(initial=0)) + 1))
+    counted: Ints = np.floor(views["views"] * share[views["post_id"]]).astype(np.int64)
+    return counted
 
 
 def _reaction_table(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from core.clock import DAY, HOUR
 from core.errors import InsufficientData, InvalidInput, NoData
-from core.history import ATTRIBUTES, NEVER, ChannelHistory, Floats, Ints, target_values, views_at
+from core.history import ATTRIBUTES, NEVER, ChannelHistory, Floats, Ints, target_values, values_at, views_at
 from core.schemas.channels import PostDraft
 from core.schemas.predictions import KNOWN_AGES_H, METRIC_OF, TARGET_AGE_H, Target
 from training.levels import LOOKBACK, MIN_HISTORY, WINDOW, Level, LogSeries, leaders, level, median, nowcast
@@ -87,10 +87,16 @@ class FeatureBuilder:
     def __init__(self, history: ChannelHistory) -> None:
         self.history = history
         self.targets = history.targets
-        counted = leaders(history)
-        self._published: Ints = history.published_at[counted]
+        counted, published = leaders(history), history.published_at
+        self._published: Ints = published[counted]
         ages = () if history.single_reading else KNOWN_AGES_H[1:]
         self._early = {age: LogSeries.of(history, views_at(history, age * HOUR), counted) for age in ages}
+        self._early_counts = {
+            (metric, age): LogSeries.of(history, values_at(published, readings, age * HOUR), counted, metric)
+            for metric, readings in history.counts.items()
+            if not readings.single
+            for age in ages
+        }
         self._late: dict[Target, LogSeries] = {
             target: LogSeries.of(history, target_values(history, target), counted, METRIC_OF[target])
             for target in self.targets
@@ -168,7 +174,7 @@ class FeatureBuilder:
         if own is not None:
             self._put(values, EARLY, self._early_views(known_age_h, own, as_of, earliest, index))
             for t in levels:
-                base[t] = self._from_early(t, known[t], known_age_h, own, as_of, base[t])
+                base[t] = self._from_early(t, known[t], known_age_h, index, as_of, base[t])
         return FeatureRow(
             values.astype(np.float32), base, {t: found.log for t, found in levels.items()}, levels[first].n
         )
@@ -294,14 +300,20 @@ class FeatureBuilder:
                 velocity = (own - usual.log) - before
         return [own - usual.log, before, velocity, usual.spread]
 
-    def _from_early(self, target: Target, known: Ints, age: int, own: float, as_of: int, otherwise: float) -> float:
-        series, early = self._late[target], self._early[age]
+    def _from_early(
+        self, target: Target, known: Ints, age: int, index: int | None, as_of: int, otherwise: float
+    ) -> float:
+        """From the post's own early count of the same kind where it is known, else from its early views."""
+        series = self._late[target]
         posts = series.index[known]
-        x = early.of_post[posts]
-        both = np.isfinite(x) & (early.known_at_of_post[posts] <= as_of)
-        if int(both.sum()) < MIN_HISTORY:
-            return otherwise
-        return nowcast(x[both], series.log[known][both], own, _SLOPES[age])
+        for early in (self._early_counts.get((METRIC_OF[target], age)), self._early[age]):
+            if early is None or index is None or early.known_at_of_post[index] > as_of:
+                continue
+            x = early.of_post[posts]
+            both = np.isfinite(x) & (early.known_at_of_post[posts] <= as_of)
+            if int(both.sum()) >= MIN_HISTORY:
+                return nowcast(x[both], series.log[known][both], float(early.of_post[index]), _SLOPES[age])
+        return otherwise
 
 
 def _held_mean(weights: NDArray[np.generic], residuals: Floats) -> float:

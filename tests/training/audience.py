@@ -22,9 +22,13 @@ def make_history(
     video_gain: float = 0.3,
     readings_h: tuple[float, ...] = (1, 4, 8, 12, 24, 36, 48, 60, 72, 84),
     album_every: int = 0,
+    forwards: bool = False,
 ) -> ChannelHistory:
-    """A channel where videos do better by `video_gain` (log) and early views tell most of the rest."""
-    rng = np.random.default_rng([seed, number])
+    """A channel where videos do better by `video_gain` (log) and early views tell most of the rest.
+
+    forwards: each reading has them too, a share of the views that differs from post to post.
+    """
+    rng, of_forwards = np.random.default_rng([seed, number]), np.random.default_rng([seed, number, 1])
     builder = HistoryBuilder(Channel(number, "default", f"c{number}", "Europe/Berlin", "bundle", 1))
     size = 1000.0 * number
     at = START
@@ -41,9 +45,13 @@ def make_history(
         )
         top = size * np.exp(video_gain * video + noise * rng.standard_normal())
         slow = float(np.exp(0.05 * rng.standard_normal()))
+        forwarded = 0.05 * float(np.exp(0.8 * of_forwards.standard_normal()))
         for age in readings_h:
             share = np.log1p(age) / np.log1p(72)
-            builder.reading(post, at + int(age * HOUR), round(top * share**slow))
+            views, ts = round(top * share**slow), at + int(age * HOUR)
+            builder.reading(post, ts, views)
+            if forwards:
+                builder.count("forwards", post, ts, int(views * forwarded))
     for day in range(-40, 1 + (at - START) // DAY):
         builder.subscribers[START + day * DAY] = size * 5 + day
     return builder.build()

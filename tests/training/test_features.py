@@ -9,8 +9,9 @@ import pytest
 
 from core.clock import DAY, HOUR
 from core.errors import InsufficientData, InvalidInput, NoData
-from core.history import ChannelHistory, HistoryBuilder, target_values, views_at
+from core.history import ChannelHistory, HistoryBuilder, Readings, target_values, views_at
 from core.schemas.channels import Channel, PostDraft
+from core.schemas.predictions import Metric, Target
 from tests.training.audience import START, make_history
 from training.features import FEATURES, FeatureBuilder, attributes_of, predictable
 from training.levels import LOOKBACK, MIN_HISTORY, WINDOW, level, nowcast
@@ -43,6 +44,11 @@ def rebuilt(history: ChannelHistory, *, as_of: int, keep: int, seed: int) -> Cha
                 builder.reading(post, ts, float(history.reading_views[j]))
             elif rng.random() < 0.7:
                 builder.reading(post, ts, float(rng.integers(1, 100_000)))
+        for metric, readings in history.counts.items():
+            for j in range(readings.offsets[i], readings.offsets[i + 1]):
+                ts = int(readings.ts[j])
+                if ts <= as_of or rng.random() < 0.7:
+                    builder.count(metric, post, ts, readings.values[j] if ts <= as_of else float(rng.integers(9, 900)))
     for ts, count in zip(history.subscriber_ts, history.subscribers, strict=True):
         builder.subscribers[int(ts)] = float(count) if ts <= as_of else 1.0
     return builder.build()
@@ -50,7 +56,7 @@ def rebuilt(history: ChannelHistory, *, as_of: int, keep: int, seed: int) -> Cha
 
 @pytest.mark.parametrize("known_age_h", [0, 1, 4, 24])
 def test_nothing_that_became_known_later_changes_a_row(known_age_h: int) -> None:
-    history = make_history(posts=90, seed=3)
+    history = make_history(posts=90, seed=3, forwards=True)
     whole = FeatureBuilder(history)
     for i in range(30, 85, 6):
         moment = whole.early_known_at(i, known_age_h)
@@ -251,3 +257,25 @@ def test_a_row_is_quick() -> None:
             pass
         yardstick.append(time.process_time() - begin)
     assert float(np.median(spent)) < float(np.median(yardstick))
+
+
+def test_a_count_is_foretold_from_its_own_early_readings_where_there_are_some() -> None:
+    history = make_history(posts=120, forwards=True)
+    counted = history.counts["forwards"]
+    kinds: tuple[dict[Metric, Readings], ...] = ({"forwards": counted}, {"forwards": _last_only(counted)})
+    own, other = (FeatureBuilder(dataclasses.replace(history, counts=counts)) for counts in kinds)
+
+    def errors(builder: FeatureBuilder, target: Target, age: int) -> float:
+        late = builder.target(target)
+        return float(np.mean([abs(builder.stored(i, age).base_log[target] - late.of_post[i]) for i in range(60, 110)]))
+
+    before, after = errors(own, "forwards_72h", 0), errors(own, "forwards_72h", 4)
+    assert after < before / 3
+    # Views say how large the audience is, not how much of it forwards.
+    assert errors(other, "forwards_final", 4) > before / 2
+
+
+def _last_only(readings: Readings) -> Readings:
+    last = np.zeros(len(readings.ts), dtype=bool)
+    last[readings.offsets[1:] - 1] = True
+    return readings.take(last)

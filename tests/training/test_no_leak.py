@@ -15,7 +15,7 @@ from training.peers import Peers
 @pytest.mark.parametrize("known_age_h", [0, 1, 4, 24])
 def test_another_future_changes_no_prediction(known_age_h: int) -> None:
     """Readings, posts and subscribers after the moment of a prediction removed or made up anew."""
-    history = make_history(posts=110, seed=5)
+    history = make_history(posts=110, seed=5, forwards=True)
     builder = FeatureBuilder(history)
     moment = builder.early_known_at(95, known_age_h)
     assert moment is not None

@@ -325,7 +325,12 @@ class PredictionService:
     def _foretell(self, name: str, posts: Sequence[PlannedPost]) -> tuple[dict[Target, Quantiles], ...]:
         channel, stable = self._questions.channel(name), self.traffic.current().stable
         asked = (PredictionRequest(name, draft=post.draft, published_at=post.published_at) for post in posts)
-        return tuple(stable.answer(self._questions.ask(channel, each)).answer for each in asked)
+        told: list[dict[Target, Quantiles]] = []
+        for came in stable.answers([self._questions.ask(channel, each) for each in asked]):
+            if isinstance(came, Exception):
+                raise came
+            told.append(came.answer)
+        return tuple(told)
 
     def _get(self, prediction_id: str) -> SettledPrediction:
         row = self._log.get(prediction_id)

@@ -19,9 +19,11 @@ MEMBERS = ("recent", "usual", "pool")
 #: How much a member counts before anything came due; afterwards times its mean error to the power of -SHARPNESS.
 PRIOR = np.array([1.0, 1.0, 0.5])
 SHARPNESS = 2.0
+#: Share of the mixture that is its members' median; the rest is their mean.
+MEDIAN = 0.5
 #: Origins over horizon (forecasts that do not overlap) at which a channel's own errors outweigh those of the pool, in
 #: the weights of members and in the width; and at which a horizon's quantiles outweigh those of half the horizon.
-OWN_WEIGHTS, OWN_WIDTH, OWN_QUANTILES = 10.0, 10.0, 15.0
+OWN_WEIGHTS, OWN_WIDTH, OWN_QUANTILES = 10.0, 10.0, 10.0
 #: Share of the pool's scale in each channel's (of logarithms).
 POOL_SCALE = 0.3
 LEAST_POOL = 4  # channels
@@ -125,13 +127,18 @@ def member_sums(drifts: Drifts, rates: Floats, scale: Floats, days: int) -> tupl
 
 
 def mix(drifts: Drifts, rates: Floats, scale: Floats, days: int, pool: PoolHorizon, at: NDArray[np.intp]) -> Mixture:
-    """Weigh the members by errors that came due. at: T, the pool's day for each of the days."""
+    """Weigh the members by errors that came due. at: T, the pool's day for each of the days.
+
+    MEDIAN of the weight goes to the member in the middle: one rate far from the others, of which long horizons suffer
+    most, then moves the mixture less.
+    """
     errors = member_errors(drifts, rates, scale, days)
     due, n = _due(errors, days)
     usual = (_up_to(pool.member_error, at - days) + _TYPICAL) / (_up_to(pool.counted, at - days) + 1.0)[:, None]
     error = (OWN_WEIGHTS * usual + due / days) / (OWN_WEIGHTS + n / days)
     weights = PRIOR * error**-SHARPNESS
     weights = weights / weights.sum(axis=2, keepdims=True)
+    weights = (1.0 - MEDIAN) * weights + MEDIAN * _middle(rates, weights)
     mean = days * (weights * rates).sum(axis=2)
     unit = scale * theory(days, drifts.days)
     return Mixture(mean, unit, weights, (change(drifts, days) - mean) / unit)
@@ -156,7 +163,9 @@ def quantiles(scores: Floats, days: int, shorter: Floats) -> tuple[Floats, Float
     many scores that do not overlap they are worth (T).
 
     Conformal prediction (Vovk et al., 2005) along time: the empirical quantile, older errors counting less, averaged
-    with the symmetric one of absolute scores, since the skewness of a few errors is mostly chance.
+    with the symmetric one of absolute scores, since the skewness of a few errors is mostly chance. Channels that err
+    alike on a day are not so many scores: their number is divided by the design effect (Kish, 1965), the mean square
+    of the day's sum over that of independent scores.
     """
     row, origin = np.nonzero(np.isfinite(scores))
     value = scores[row, origin]
@@ -164,10 +173,14 @@ def quantiles(scores: Floats, days: int, shorter: Floats) -> tuple[Floats, Float
     if len(value) == 0:
         return found, worth
     order, by_size = np.argsort(value), np.argsort(np.abs(value))
+    bounded = np.clip(scores, -_CAP, _CAP)
+    together, apart = np.nansum(bounded, axis=0) ** 2, np.nansum(bounded**2, axis=0)
     for t in range(int(origin.min()) + days, scores.shape[1]):
         age = t - days - origin
         weight = np.where(age >= 0, 0.5 ** (np.maximum(age, 0) / FORGET), 0.0)
-        worth[t] = weight.sum() ** 2 / (weight**2).sum() / days
+        fresh = 0.5 ** (np.arange(t - days, -1, -1) / FORGET)  # by origin day, up to t - days
+        alike = fresh @ together[: len(fresh)] / max(fresh @ apart[: len(fresh)], 1e-9)
+        worth[t] = weight.sum() ** 2 / (weight**2).sum() / days / max(alike, 1.0)
         signed = _weighted(value[order], weight[order], LEVELS)
         size = _weighted(np.abs(value)[by_size], weight[by_size], np.array([0.8, 0.95]))
         even = np.array([-size[0], size[0], -size[1], size[1]])
@@ -186,6 +199,15 @@ def _weighted(ordered: Floats, weight: Floats, levels: Floats) -> Floats:
     used = weight > 0
     w = weight[used]
     result: Floats = np.interp(levels, (np.cumsum(w) - w / 2) / w.sum(), ordered[used])
+    return result
+
+
+def _middle(rates: Floats, weights: Floats) -> Floats:
+    """C x T x M: 1 at the weighted median of each row's rates, 0 elsewhere."""
+    order = np.argsort(rates, axis=2)
+    passed = np.cumsum(np.take_along_axis(weights, order, axis=2), axis=2) >= 0.5 - 1e-9
+    result = np.zeros_like(weights)
+    np.put_along_axis(result, np.take_along_axis(order, passed.argmax(axis=2)[:, :, None], axis=2), 1.0, axis=2)
     return result
 
 

@@ -1,6 +1,6 @@
 """How well subscribers are forecast: percentage errors and coverage at rolling origins, each with what was known then.
 
-    python -m bench.growth [--data FILE.csv] [--out FILE.csv] [--least 28] [--json FILE]
+    python -m bench.growth [--data FILE.csv] [--out FILE.csv] [--least 28] [--no-network] [--json FILE]
 
 --data: channel, ts, subscribers (any number of readings a day) or channel, date, follower_count; further columns are
 ignored. A day counts with its last reading. Origins are the ends of every third day of each channel, from the one
@@ -89,10 +89,11 @@ def simulated(n: int = 20, days: int = 240, seed: int = 0) -> list[DailySeries]:
     return made
 
 
-def rolling(channels: Sequence[DailySeries], least: int) -> pd.DataFrame:
-    """A row for each channel, origin and horizon, with the actual value where there is one and the simple forecasts."""
+def rolling(channels: Sequence[DailySeries], least: int, network: bool = True) -> pd.DataFrame:
+    """A row for each channel, origin and horizon: the actual value where there is one, the simple forecasts, and how
+    much the network counts in ours."""
     drifts = Drifts.of([Drift.of(one) for one in channels])
-    outlook = Outlook(drifts, learn_from(drifts, HORIZONS), HORIZONS)
+    outlook = Outlook(drifts, learn_from(drifts, HORIZONS, network=network), HORIZONS)
     rows = []
     for c, name in enumerate(drifts.names):
         covered = np.flatnonzero(drifts.read[c])
@@ -106,9 +107,10 @@ def rolling(channels: Sequence[DailySeries], least: int) -> pd.DataFrame:
                 mean, ends = outlook.bounds(c, t, h)
                 due = t + h <= last and drifts.read[c, t + h]
                 actual = float(drifts.level[c, t + h]) if due else np.nan
-                rows.append((name, day, h, mean, *ends, actual, *_simple(known, h)))
-    columns = ["channel", "origin", "horizon_days", "mean", "lo80", "hi80", "lo95", "hi95", "actual", "median", "drift"]
-    return pd.DataFrame(rows, columns=columns)
+                weight = float(outlook.mixtures[h].weights[c, t, -1])
+                rows.append((name, day, h, mean, *ends, actual, *_simple(known, h), weight))
+    columns = ["channel", "origin", "horizon_days", "mean", "lo80", "hi80", "lo95", "hi95"]
+    return pd.DataFrame(rows, columns=[*columns, "actual", "median", "drift", "network"])
 
 
 def report(rows: pd.DataFrame, sheet: Sheet, bars: dict[int, float]) -> None:
@@ -127,6 +129,7 @@ def report(rows: pd.DataFrame, sheet: Sheet, bars: dict[int, float]) -> None:
         sheet.line(f"{h} d: MAPE, %", mape("mean"), at_most=bars.get(h))
         sheet.line(f"{h} d: MAPE of the median daily change of {BASE_DAYS} days, %", mape("median"))
         sheet.line(f"{h} d: MAPE of the drift of {BASE_DAYS} days, %", mape("drift"))
+        sheet.line(f"{h} d: mean weight of the network", float(part.network.mean()))
         sheet.line(f"{h} d: bias, %", float((part["mean"] / part.actual - 1).mean() * 100))
         for level, (low, high) in {80: (0.77, 0.83), 95: (0.93, 0.97)}.items():
             inside = (part.actual >= part[f"lo{level}"]) & (part.actual <= part[f"hi{level}"])
@@ -148,6 +151,8 @@ def speed(channels: Sequence[DailySeries], sheet: Sheet) -> None:
     """One channel beside a pool that is there already, and the pool itself."""
     pool = learn(channels, HORIZONS[:3])
     sheet.line("pool learned, ms (best of 3)", _best_ms(lambda: learn(channels, HORIZONS[:3])))
+    plain = _best_ms(lambda: learn(channels, HORIZONS[:3], network=False))
+    sheet.line("pool learned without a network, ms (best of 3)", plain)
     able = [one for one in channels if len(one.known) >= BASE_DAYS]
     times = [_best_ms(lambda one=one: forecast(one, HORIZONS[:3], pool)) for one in able]  # type: ignore[misc]
     if not times:
@@ -171,11 +176,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--least", type=int, default=BASE_DAYS, help="days known before the first origin")
+    parser.add_argument("--no-network", action="store_true", help="the mixture of rates alone")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)
     read = readings(args.data) if args.data else None
     channels = simulated() if read is None else days(read)
-    rows = rolling(channels, args.least)
+    rows = rolling(channels, args.least, network=not args.no_network)
     if args.out:
         told = rows if read is None else as_read(rows, read)
         told.iloc[:, :8].to_csv(args.out, index=False)

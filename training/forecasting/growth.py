@@ -1,14 +1,15 @@
 """How many subscribers a channel will have: forecasts with intervals, calibrated by those that came due before.
 
 A channel's growth is a mixture of its recent growth, its usual growth (robust means of the daily changes, steps left
-out) and the growth usual among the other channels. Members are weighed, and intervals are made as wide, as forecasts
-from earlier origins show that had come due by then: the channel's own, drawn towards those of all channels.
+out) and the growth usual among the other channels, corrected by a network over all channels where that has paid.
+Members are weighed, and intervals are made as wide, as forecasts from earlier origins show that had come due by then:
+the channel's own, drawn towards those of all channels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -19,7 +20,9 @@ from core.history import Floats
 from training.forecasting import matured
 from training.forecasting.asked import checked, enough
 from training.forecasting.drift import LEAST_DAYS, Drift, Drifts
+from training.forecasting.growth_network import GrowthNetwork, inputs, learned
 from training.forecasting.matured import MEMBERS, THEORY, Mixture, PoolHorizon
+from training.forecasting.paying import Trial
 from training.forecasting.result import Forecast, HorizonForecast
 from training.forecasting.scoring import summary
 from training.forecasting.series import DailySeries
@@ -30,13 +33,15 @@ class GrowthPool:
     """What all channels of a set show about growth, by day from `first_day` on (T): learned once, used for each.
 
     rate, scale: T, median growth and median logarithm of the scale, NaN with few channels. horizons: those learned.
-    Rows of a day rest on what was known then, so a pool serves channels that were last read earlier as well.
+    network: None where the pool is too small for one, or none was wanted. Rows of a day rest on what was known then, so
+    a pool serves channels that were last read earlier as well.
     """
 
     first_day: date
     rate: Floats
     scale: Floats
     horizons: Mapping[int, PoolHorizon]
+    network: GrowthNetwork | None = None
 
     def places(self, first_day: date, length: int) -> NDArray[np.intp]:
         """The pool's day for each of `length` days: the last one for days after its end, below 0 before its start."""
@@ -44,9 +49,15 @@ class GrowthPool:
         return np.minimum(days, len(self.rate) - 1)
 
 
-def learn(channels: Sequence[DailySeries], horizons_days: Sequence[int]) -> GrowthPool:
-    """The pool of a set of channels. InvalidInput: no horizon, or one outside 1..LONGEST_HORIZON."""
-    return learn_from(Drifts.of([Drift.of(one) for one in channels]), checked(horizons_days))
+def learn(
+    channels: Sequence[DailySeries], horizons_days: Sequence[int], *, network: bool = True, seed: int = 0
+) -> GrowthPool:
+    """The pool of a set of channels. InvalidInput: no horizon, or one outside 1..LONGEST_HORIZON.
+
+    network: whether one is learned as well; seed: of its first weights and drawn rows, nothing else is random.
+    """
+    drifts = Drifts.of([Drift.of(one) for one in channels])
+    return learn_from(drifts, checked(horizons_days), network=network, seed=seed)
 
 
 def forecast(channel: DailySeries, horizons_days: Sequence[int], pool: GrowthPool) -> Forecast:
@@ -96,9 +107,14 @@ class Outlook:
         self.mixtures: dict[int, Mixture] = {}
         self.widths: dict[int, Floats] = {}  # C x T
         self.quantiles: dict[int, Floats] = {}  # T x 4
+        x = inputs(drifts, rates) if pool.network else None
         for h in horizons:
             shared = pool.horizons[h]
-            self.mixtures[h] = matured.mix(drifts, rates, scale, h, shared, at)
+            mixture = matured.mix(drifts, rates, scale, h, shared, at)
+            if pool.network and shared.network and x is not None:
+                said = pool.network.corrections(x, h, at)
+                mixture = matured.joined(mixture, said, h, shared.network, at)
+            self.mixtures[h] = mixture
             self.widths[h] = matured.own_width(self.mixtures[h].scores, h, shared, at)
             self.quantiles[h] = _rows(shared.quantiles, at, THEORY)
 
@@ -126,26 +142,45 @@ class Outlook:
         return HorizonForecast(days, mean, lo80, hi80, lo95, hi95, weights, summary(error, inside[0], inside[1]))
 
 
-def learn_from(drifts: Drifts, horizons: Sequence[int]) -> GrowthPool:
+def learn_from(drifts: Drifts, horizons: Sequence[int], *, network: bool = True, seed: int = 0) -> GrowthPool:
     """See `learn`. Also learns each horizon's halves, which hold its quantiles while its own errors are few."""
     rate, scale = matured.pooled(drifts.rates.mean(axis=2)), matured.pooled(np.log(drifts.scale))
-    learned: dict[int, PoolHorizon] = {}
+    at = np.arange(len(rate))
+    rates, scales = _rates_and_scale(drifts, GrowthPool(drifts.first_day, rate, scale, {}), at)
+    sums: dict[int, tuple[Floats, Floats]] = {}
+    mixtures: dict[int, Mixture] = {}
+    for h in sorted({days >> halved for days in horizons for halved in range(days.bit_length())}):
+        sums[h] = matured.member_sums(drifts, rates, scales, h)
+        shared = PoolHorizon(*sums[h], np.zeros(len(at)), np.tile(THEORY, (len(at), 1)))
+        mixtures[h] = matured.mix(drifts, rates, scales, h, shared, at)
+    trials: dict[int, Trial] = {}
+    asked = sorted(set(horizons))
+    x = inputs(drifts, rates) if network else np.zeros((0, len(at), 1))  # without channels there is none
+    taught = learned(x, {h: mixtures[h].scores for h in asked}, seed)
+    if taught:
+        for h in asked:
+            said = taught.corrections(x, h, at)
+            trials[h] = matured.trial(mixtures[h], said, h)
+            mixtures[h] = matured.joined(mixtures[h], said, h, trials[h], at)
+    return GrowthPool(drifts.first_day, rate, scale, _horizons(sums, mixtures, trials), taught)
+
+
+def _horizons(
+    sums: Mapping[int, tuple[Floats, Floats]], mixtures: Mapping[int, Mixture], trials: Mapping[int, Trial]
+) -> dict[int, PoolHorizon]:
+    """What is shared of each horizon, shorter ones first."""
+    result: dict[int, PoolHorizon] = {}
     found: dict[int, Floats] = {}
     worth: dict[int, Floats] = {}
-    pool = GrowthPool(drifts.first_day, rate, scale, learned)
-    at = np.arange(len(rate))
-    rates, scales = _rates_and_scale(drifts, pool, at)
-    for h in sorted({days >> halved for days in horizons for halved in range(days.bit_length())}):
-        shorter = found[h // 2] if h > 1 else np.tile(THEORY, (len(at), 1))
-        errors, counted = matured.member_sums(drifts, rates, scales, h)
-        shared = PoolHorizon(errors, counted, np.zeros(len(at)), shorter)
-        scores = matured.mix(drifts, rates, scales, h, shared, at).scores
-        shared = PoolHorizon(errors, counted, matured.score_sums(scores), shorter)
-        scores = scores / matured.own_width(scores, h, shared, at)
+    for h, mixture in mixtures.items():
+        scores, length = mixture.scores, mixture.scores.shape[1]
+        shorter = found[h // 2] if h > 1 else np.tile(THEORY, (length, 1))
+        shared = PoolHorizon(*sums[h], matured.score_sums(scores), shorter, trials.get(h))
+        scores = scores / matured.own_width(scores, h, shared, np.arange(length))
         found[h], worth[h] = matured.quantiles(scores, h, shorter)
         # Scores of longer horizons come due late; how many there will be is known from those of a day.
-        learned[h] = PoolHorizon(errors, counted, shared.score, found[h] * matured.few(worth[1] / h))
-    return pool
+        result[h] = replace(shared, quantiles=found[h] * matured.few(worth[1] / h))
+    return result
 
 
 def _rates_and_scale(drifts: Drifts, pool: GrowthPool, at: NDArray[np.intp]) -> tuple[Floats, Floats]:

@@ -14,9 +14,10 @@ from scipy.stats import t as t_dist
 
 from core.history import Floats, Ints
 from training.forecasting.drift import Drifts
+from training.forecasting.paying import Trial, tried
 
-MEMBERS = ("recent", "usual", "pool")
-#: How much a member counts before anything came due; afterwards times its mean error to the power of -SHARPNESS.
+MEMBERS = ("recent", "usual", "pool", "network")
+#: How much each rate counts before anything came due; afterwards times its mean error to the power of -SHARPNESS.
 PRIOR = np.array([1.0, 1.0, 0.5])
 SHARPNESS = 2.0
 #: Share of the mixture that is its members' median; the rest is their mean.
@@ -44,21 +45,23 @@ _CAP = 5.0  # a score counts up to this in a channel's width
 class PoolHorizon:
     """Sums over the pool's channels by origin day (T), and quantiles by the day on which they were known.
 
-    member_error: T x M, of `counted` (T) origins; score: T, of absolute scores. quantiles: T x len(LEVELS).
+    member_error: T x M, of `counted` (T) origins; score: T, of absolute scores. quantiles: T x len(LEVELS). network:
+    how it did beside the mixture of rates, None without one.
     """
 
     member_error: Floats
     counted: Floats
     score: Floats
     quantiles: Floats
+    network: Trial | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mixture:
     """Forecasts of one horizon from each origin (C x T), as changes over the level.
 
-    mean: expected. unit: its standard deviation by theory, in mean absolute changes. weights: C x T x M. scores: errors
-    (actual - mean) / unit, NaN where nothing came due or no forecast could be made.
+    mean: expected. unit: its standard deviation by theory, in mean absolute changes. weights: C x T x MEMBERS. scores:
+    errors (actual - mean) / unit, NaN where nothing came due or no forecast could be made.
     """
 
     mean: Floats
@@ -127,21 +130,56 @@ def member_sums(drifts: Drifts, rates: Floats, scale: Floats, days: int) -> tupl
 
 
 def mix(drifts: Drifts, rates: Floats, scale: Floats, days: int, pool: PoolHorizon, at: NDArray[np.intp]) -> Mixture:
-    """Weigh the members by errors that came due. at: T, the pool's day for each of the days.
+    """Weigh the rates by errors that came due, the network at 0. at: T, the pool's day for each of the days.
 
     MEDIAN of the weight goes to the member in the middle: one rate far from the others, of which long horizons suffer
     most, then moves the mixture less.
     """
     errors = member_errors(drifts, rates, scale, days)
-    due, n = _due(errors, days)
-    usual = (_up_to(pool.member_error, at - days) + _TYPICAL) / (_up_to(pool.counted, at - days) + 1.0)[:, None]
-    error = (OWN_WEIGHTS * usual + due / days) / (OWN_WEIGHTS + n / days)
-    weights = PRIOR * error**-SHARPNESS
-    weights = weights / weights.sum(axis=2, keepdims=True)
+    weights = _weights(PRIOR, errors, days, (pool.member_error, pool.counted), at)
     weights = (1.0 - MEDIAN) * weights + MEDIAN * _middle(rates, weights)
     mean = days * (weights * rates).sum(axis=2)
     unit = scale * theory(days, drifts.days)
+    weights = np.concatenate([weights, np.zeros_like(weights[:, :, :1])], axis=2)
     return Mixture(mean, unit, weights, (change(drifts, days) - mean) / unit)
+
+
+def trial(mixture: Mixture, said: Floats, days: int) -> Trial:
+    """How a network's corrections (C x T, in units, NaN: none) did beside the mixture of a pool's channels."""
+    return tried(_beside(mixture, said), days)
+
+
+def joined(mixture: Mixture, said: Floats, days: int, network: Trial, at: NDArray[np.intp]) -> Mixture:
+    """The mixture with a network in it: mixture and network are weighed as the rates are, the network's weight times
+    what trust it had by then. What the mixture says elsewhere is left as it is.
+    """
+    both = _weights(np.ones(2), _beside(mixture, said), days, (network.error, network.counted), at)
+    trust = np.where(at >= 0, network.trust[np.maximum(at, 0)], 0.0)
+    weight = np.where(np.isfinite(said), trust * both[:, :, 1], 0.0)
+    more = weight * np.nan_to_num(said)
+    weights = mixture.weights * (1.0 - weight)[:, :, None]
+    weights[:, :, -1] = weight
+    return Mixture(mixture.mean + more * mixture.unit, mixture.unit, weights, mixture.scores - more)
+
+
+def _beside(mixture: Mixture, said: Floats) -> Floats:
+    """Absolute errors of the mixture and of the network, in units (C x T x 2), NaN where either has none."""
+    both = np.stack([mixture.scores + 0.0 * said, mixture.scores - said], axis=2)
+    result: Floats = np.abs(both)
+    return result
+
+
+def _weights(prior: Floats, errors: Floats, days: int, pool: tuple[Floats, Floats], at: NDArray[np.intp]) -> Floats:
+    """C x T x M, summing to 1: by the mean errors that had come due, the channel's own drawn towards the pool's.
+
+    errors: C x T x M by origin. pool: their sums over channels by origin (T x M), and of how many (T).
+    """
+    due, n = _due(errors, days)
+    usual = (_up_to(pool[0], at - days) + _TYPICAL) / (_up_to(pool[1], at - days) + 1.0)[:, None]
+    error = (OWN_WEIGHTS * usual + due / days) / (OWN_WEIGHTS + n / days)
+    weights = prior * error**-SHARPNESS
+    result: Floats = weights / weights.sum(axis=2, keepdims=True)
+    return result
 
 
 def score_sums(scores: Floats) -> Floats:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from core.clock import DAY, HOUR
 from core.errors import InsufficientData, InvalidInput, NoData
-from core.history import ATTRIBUTES, NEVER, ChannelHistory, Floats, Ints, target_values, values_at, views_at
+from core.history import ATTRIBUTES, ChannelHistory, Floats, Ints, target_values
 from core.schemas.channels import PostDraft
 from core.schemas.predictions import KNOWN_AGES_H, METRIC_OF, TARGET_AGE_H, Target
-from training.levels import LOOKBACK, MIN_HISTORY, WINDOW, Level, LogSeries, leaders, level, median, nowcast
+from training.early import EarlyResults
+from training.levels import LOOKBACK, MIN_HISTORY, WINDOW, Level, LogSeries, leaders, level, median
 from training.localtime import clock_features, local_time, zone_of
 from training.names import (
     AGE,
@@ -39,9 +40,6 @@ from training.names import (
 
 __all__ = ["FEATURES", "SCHEMA", "FeatureBuilder", "FeatureRow", "attributes_of", "predictable"]
 
-#: Usual slopes of later on early results (logarithms, deviations from the channel's medians); a channel's own history
-#: moves them (`levels.nowcast`).
-_SLOPES = {1: 0.5, 4: 0.65, 24: 0.9}
 #: Pseudo-posts that hold an effect of hour, weekday, media, ... at zero.
 _EFFECT_PRIOR = 8.0
 #: Effects are means over at most this many matured posts.
@@ -87,16 +85,9 @@ class FeatureBuilder:
     def __init__(self, history: ChannelHistory) -> None:
         self.history = history
         self.targets = history.targets
-        counted, published = leaders(history), history.published_at
-        self._published: Ints = published[counted]
-        ages = () if history.single_reading else KNOWN_AGES_H[1:]
-        self._early = {age: LogSeries.of(history, views_at(history, age * HOUR), counted) for age in ages}
-        self._early_counts = {
-            (metric, age): LogSeries.of(history, values_at(published, readings, age * HOUR), counted, metric)
-            for metric, readings in history.counts.items()
-            if not readings.single
-            for age in ages
-        }
+        counted = leaders(history)
+        self._published: Ints = history.published_at[counted]
+        self._early = EarlyResults(history, counted)
         self._late: dict[Target, LogSeries] = {
             target: LogSeries.of(history, target_values(history, target), counted, METRIC_OF[target])
             for target in self.targets
@@ -112,9 +103,7 @@ class FeatureBuilder:
         """When a stored post's views at an age became known; None: they are not (yet), or the source has none."""
         if known_age_h == 0:
             return int(self.history.published_at[index])
-        series = self._early.get(known_age_h)
-        moment = NEVER if series is None else int(series.known_at_of_post[index])
-        return None if moment == NEVER else moment
+        return self._early.known_at(index, known_age_h)
 
     def target(self, target: Target) -> LogSeries:
         """Measured results of a target, as logarithms."""
@@ -153,7 +142,7 @@ class FeatureBuilder:
         views asked for are not known at `as_of`, InvalidInput for an unknown age or early views of a draft.
         """
         ahead = self._ahead(known_age_h, index)
-        own = self._own(index, known_age_h, as_of)
+        self._check_early(index, known_age_h, as_of)
         earliest = max(int(np.searchsorted(self.history.published_at, as_of, side="right")) - LOOKBACK, 0)
         known = {t: self._late[t].known(as_of, earliest, index) for t in self.targets}
         levels = {t: found for t in ahead if (found := level(self._late[t].log[known[t]])) is not None}
@@ -171,10 +160,11 @@ class FeatureBuilder:
         self._put(values, RESULTS, self._results(levels[first], matured, residuals, as_of, earliest, index))
         self._put(values, EFFECTS, self._effects(published_at, attributes, media, matured, residuals))
         base = {t: found.log for t, found in levels.items()}
-        if own is not None:
-            self._put(values, EARLY, self._early_views(known_age_h, own, as_of, earliest, index))
+        if known_age_h and index is not None:
+            self._put(values, EARLY, self._early.features(known_age_h, as_of, earliest, index))
             for t in levels:
-                base[t] = self._from_early(t, known[t], known_age_h, index, as_of, base[t])
+                later = self._early.later(self._late[t], known[t], METRIC_OF[t], known_age_h, index, as_of)
+                base[t] = base[t] if later is None else later
         return FeatureRow(
             values.astype(np.float32), base, {t: found.log for t, found in levels.items()}, levels[first].n
         )
@@ -191,13 +181,11 @@ class FeatureBuilder:
             raise NoData(f"{self.history.channel.name}: one reading a post, so no early views to predict from")
         return ahead
 
-    def _own(self, index: int | None, known_age_h: int, as_of: int) -> float | None:
-        if known_age_h == 0 or index is None:
-            return None
-        moment = self.early_known_at(index, known_age_h)
-        if moment is None or moment > as_of:
-            raise self._no_early(index, known_age_h)
-        return float(self._early[known_age_h].of_post[index])
+    def _check_early(self, index: int | None, known_age_h: int, as_of: int) -> None:
+        if known_age_h and index is not None:
+            moment = self.early_known_at(index, known_age_h)
+            if moment is None or moment > as_of:
+                raise self._no_early(index, known_age_h)
 
     def _no_level(self, have: int) -> InsufficientData:
         reason = f"{self.history.channel.name}: too few posts with measured views for a level"
@@ -250,11 +238,6 @@ class FeatureBuilder:
         centred = days - days.mean()
         scale = float(centred @ centred)
         trend = float(centred @ np.clip(window, -1, 1)) / scale if scale > 0 else 0.0
-        momentum = math.nan
-        if 4 in self._early:
-            recent = self._early[4].log[self._early[4].known(as_of, earliest, index)][-WINDOW:]
-            if len(recent) >= MIN_HISTORY:
-                momentum = median(recent[-3:]) - median(recent)
         return [
             usual.log,
             math.log(usual.n),
@@ -263,7 +246,7 @@ class FeatureBuilder:
             median(window[-3:]),
             median(window[-10:]),
             min(max(trend, -0.2), 0.2),
-            momentum,
+            self._early.momentum(as_of, earliest, index),
         ]
 
     def _effects(
@@ -283,37 +266,6 @@ class FeatureBuilder:
             math.nan if math.isnan(ad) else _held_mean(self._ad[at] == ad, r),
             math.nan if math.isnan(length) else _held_mean(np.nan_to_num(lengths), r),
         ]
-
-    def _early_views(self, age: int, own: float, as_of: int, earliest: int, index: int | None) -> list[float]:
-        logs = self._early[age].log[self._early[age].known(as_of, earliest, index)]
-        usual = level(logs)
-        if usual is None:
-            return [math.nan] * len(EARLY)
-        before = velocity = math.nan
-        previous = KNOWN_AGES_H[KNOWN_AGES_H.index(age) - 1]
-        if index is not None and previous in self._early:
-            series = self._early[previous]
-            earlier = level(series.log[series.known(as_of, earliest, index)])
-            value = float(series.of_post[index])
-            if earlier is not None and math.isfinite(value):
-                before = value - earlier.log
-                velocity = (own - usual.log) - before
-        return [own - usual.log, before, velocity, usual.spread]
-
-    def _from_early(
-        self, target: Target, known: Ints, age: int, index: int | None, as_of: int, otherwise: float
-    ) -> float:
-        """From the post's own early count of the same kind where it is known, else from its early views."""
-        series = self._late[target]
-        posts = series.index[known]
-        for early in (self._early_counts.get((METRIC_OF[target], age)), self._early[age]):
-            if early is None or index is None or early.known_at_of_post[index] > as_of:
-                continue
-            x = early.of_post[posts]
-            both = np.isfinite(x) & (early.known_at_of_post[posts] <= as_of)
-            if int(both.sum()) >= MIN_HISTORY:
-                return nowcast(x[both], series.log[known][both], float(early.of_post[index]), _SLOPES[age])
-        return otherwise
 
 
 def _held_mean(weights: NDArray[np.generic], residuals: Floats) -> float:

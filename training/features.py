@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +83,8 @@ class FeatureBuilder:
     """
 
     def __init__(self, history: ChannelHistory) -> None:
-        self.history = history
+        # Builders of many channels are kept: the series hold what is needed of other counts than views.
+        self.history = replace(history, counts={})
         self.targets = history.targets
         counted = leaders(history)
         self._published: Ints = history.published_at[counted]

@@ -11,7 +11,7 @@ from tests.training.audience import make_history
 from training.calibration import calibrate
 from training.dataset import Dataset, build
 from training.peers import Peers
-from training.trees import Trees, boosted
+from training.trees import ASKED, Trees, boosted, moving
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +30,19 @@ def test_trees_answer_as_those_they_were_read_from(data: Dataset) -> None:
     x = data.x.copy()
     x[np.random.default_rng(1).random(x.shape) < 0.2] = np.nan
     known = np.isfinite(data.residual[:, 1])
-    columns = np.unique(trees.feature)
+    columns = moving(data.x[known])
     own = boosted(
-        data.x[known][:, columns], data.residual[known, 1], data.weight[known], 1, 60, rate=0.1, leaves=16, depth=4
+        data.x[known][:, columns],
+        data.residual[known, 1],
+        data.weight[known],
+        1,
+        60,
+        rate=0.1,
+        leaves=16,
+        depth=4,
+        asked=ASKED,
     )
-    np.testing.assert_allclose(trees.steps(x)[:, 1], own.predict(x[:, columns]), atol=0.05)
+    np.testing.assert_allclose(trees.steps(x)[:, 1], own.predict(x[:, columns]), atol=1e-6)
     assert np.isfinite(trees.steps(x)).all()
     assert (trees.steps(x)[:, TARGETS.index("views_final")] == 0).all()
 

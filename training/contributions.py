@@ -27,6 +27,7 @@ from training.linear import Linear
 from training.model import EngagementModel
 from training.names import AGE, CHANNEL_MARKS, GROUPS, PLACE
 from training.network import EngagementNet
+from training.peers import recent
 from training.trees import Trees
 
 #: Largest difference (natural log) between the sum of the shares and what they are to sum to.
@@ -74,10 +75,11 @@ def explain(model: EngagementModel, x: Row, base_log: float, level_log: float, t
     usual = model.medians[a].astype(np.float32)
     usual[_KEPT] = x[_KEPT]
     both = np.stack([usual, x])
-    mix, trust = model.calibration.mix[:, a], model.calibration.trust[t, a]
+    mix, trust = model.calibration.mix[:, t, a], model.calibration.trust[t, a]
     shares = mix[0] * _network(model.net, both, a, t)
     if model.peers is not None:
         shares = shares + mix[1] * _trees(model.peers.trees, both, t) + mix[2] * _linear(model.peers.linear, both, a, t)
+        shares[PLACE["recent_10"]] += mix[3] * np.diff(recent(both)[:, t])[0]
     shares = shares * trust
     start, end = (float(v) for v in model.residuals(both)[:, t, 1])
     before, after = (float(v) for v in model.calibrated(both)[:, t, 1])

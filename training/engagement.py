@@ -283,8 +283,12 @@ def _described(prepared: Prepared, result: LoopResult) -> dict[str, Any]:
     }
     if len(result.calibration.mix) > 1:
         described["mix"] = {
-            str(age): dict(zip(MEMBERS, map(float, result.calibration.mix[:, a]), strict=True))
-            for a, age in enumerate(KNOWN_AGES_H)
+            target: {
+                str(age): dict(zip(MEMBERS, np.round(result.calibration.mix[:, t, a], 3).tolist(), strict=True))
+                for a, age in enumerate(KNOWN_AGES_H)
+            }
+            for t, target in enumerate(TARGETS)
+            if target in prepared.data.targets
         }
     if prepared.channels:
         described["channels"] = list(prepared.channels)

@@ -82,7 +82,8 @@ class Folds:
     def calibration(self) -> Calibration:
         """From the answers of the best epoch, each by the fit that had not seen the row."""
         steps = np.concatenate(self.steps, axis=1) if self.steps else None
-        return calibrate(joined(self.spans), np.concatenate(self.best_answers), steps)
+        fold = np.repeat(np.arange(len(self.spans)), [len(span) for span in self.spans])
+        return calibrate(joined(self.spans), np.concatenate(self.best_answers), steps, fold)
 
     def best(self) -> int:
         """The epoch of the least loss."""

@@ -35,7 +35,6 @@ from training.peers import Peers
 from training.stream.penalties import Ewc
 
 State = dict[str, Tensor]
-_CALIBRATION = ("trust", "stretch", "mix")
 
 
 class TrainingStopped(Refused):
@@ -264,7 +263,9 @@ def _slice_by_slice(stage: _Stage, rows: Rows) -> LoopResult:
     rows_ahead = joined(ahead)
     peers = None if stage.warm is None else stage.peers(rows_ahead)
     steps = None if peers is None else peers.steps(rows_ahead.x, rows_ahead.ages)
-    calibration = calibrate(rows_ahead, np.concatenate([answers(i, part) for i, part in enumerate(ahead)]), steps)
+    fold = np.repeat(np.arange(len(ahead)), [len(part) for part in ahead])
+    raw = np.concatenate([answers(i, part) for i, part in enumerate(ahead)])
+    calibration = calibrate(rows_ahead, raw, steps, fold)
     after = [[answers(i, s.judged)[:, :, 1] for s in parts] for i in range(len(parts))]
     if stage.warm is not None:
         begin = network_of(stage.warm, stage.params)
@@ -300,13 +301,13 @@ def _under(flat: State, mark: str) -> State:
 
 
 def _packed(curve: tuple[float, ...], calibration: Calibration) -> State:
-    found = {"curve": np.array(curve)} | {name: getattr(calibration, name) for name in _CALIBRATION}
+    found = {"curve": np.array(curve)} | calibration.to_plain()
     return {f"found.{name}": torch.from_numpy(np.array(value, dtype=np.float64)) for name, value in found.items()}
 
 
 def _unpacked(flat: State) -> tuple[tuple[float, ...], Calibration]:
     found = {name: value.numpy() for name, value in _under(flat, "found.").items()}
-    return tuple(float(v) for v in found["curve"]), Calibration(*(found[name] for name in _CALIBRATION))
+    return tuple(float(v) for v in found["curve"]), Calibration.of(found, len(found["mix"]))
 
 
 def _tupled(params: dict[str, Any]) -> dict[str, Any]:

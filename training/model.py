@@ -70,7 +70,7 @@ class EngagementModel:
     def calibrated(self, x: Rows) -> Floats:
         """The same without the corrector: what it learns from."""
         ages = self.ages(x)
-        return self.calibration.apply(self.raw(x), ages, None if self.peers is None else self.peers.steps(x, ages))
+        return self.calibration.apply(self.raw(x), ages, x, None if self.peers is None else self.peers.steps(x, ages))
 
     def raw(self, x: Rows) -> Floats:
         """The network's own quantiles, before calibration."""
@@ -107,10 +107,8 @@ class EngagementModel:
             "format": FORMAT,
             "signature": to_plain(self.signature),
             "hidden": list(self.hidden),
-            "trust": self.calibration.trust.tolist(),
-            "stretch": self.calibration.stretch.tolist(),
-            "mix": self.calibration.mix.tolist(),
             "notes": self.notes,
+            **self.calibration.to_plain(),
         }
         if self.medians is not None:
             header["medians"] = [[None if np.isnan(v) else float(v) for v in row] for row in self.medians]
@@ -137,18 +135,14 @@ class EngagementModel:
             signature = from_plain(Signature, header["signature"])
             hidden = tuple(int(size) for size in header["hidden"])
             net = _network(hidden, files[WEIGHTS], device, len(signature.features))
-            shape = (len(TARGETS), len(KNOWN_AGES_H))
-            trust, stretch = (np.array(header[name], dtype=float).reshape(shape) for name in ("trust", "stretch"))
             peers = Peers.of(files[PEERS]) if PEERS in files else None
-            members = 1 if peers is None else len(MEMBERS)
-            mix = np.array(header["mix"], dtype=float).reshape(members, len(KNOWN_AGES_H))
+            calibration = Calibration.of(header, 1 if peers is None else len(MEMBERS))
             medians = _medians(header.get("medians"), len(signature.features))
             corrector = Corrector.from_plain(header["corrector"]) if "corrector" in header else None
         except ArtifactCorrupt:
             raise
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise ArtifactCorrupt(f"the artifact does not hold an engagement model: {error!r}") from error
-        calibration = Calibration(trust, stretch, mix)
         return cls(net, signature, calibration, hidden, device, header["notes"], corrector, peers, medians)
 
     def check_golden(self, files: Mapping[str, bytes]) -> None:

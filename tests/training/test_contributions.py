@@ -21,7 +21,7 @@ from training.features import FEATURES, SCHEMA, FeatureBuilder
 from training.fit import Fit, FitParams, network_of
 from training.model import EngagementModel
 from training.names import GROUPS
-from training.peers import Peers
+from training.peers import MEMBERS, Peers
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +31,15 @@ def audience() -> list[ChannelHistory]:
 
 @pytest.fixture(scope="module")
 def model(audience: list[ChannelHistory]) -> EngagementModel:
-    """All three members take part, so that each one's shares are put to the test."""
-    data, third = build(audience, 2**40), np.full((3, len(KNOWN_AGES_H)), 1 / 3)
+    """All members take part, so that each one's shares are put to the test."""
+    data, equal = build(audience, 2**40), np.full((len(MEMBERS), len(TARGETS), len(KNOWN_AGES_H)), 1 / len(MEMBERS))
     fit = Fit(data, FitParams(hidden=(12, 12), lr=3e-3), 1)
     for _ in range(8):
         fit.epoch()
     return EngagementModel(
         network_of(fit.weights(), fit.params).eval(),
         Signature(FEATURES, data.targets, SCHEMA),
-        dataclasses.replace(Calibration.none(), mix=third),
+        dataclasses.replace(Calibration.none(), mix=equal),
         fit.params.hidden,
         peers=Peers.fit(data, 1),
         medians=data.medians(),

@@ -37,7 +37,7 @@ def test_intervals_cover_what_they_promise_whatever_the_network_said(data: Datas
     for gap in (0.01, 1.0):
         raw = np.zeros((len(data), len(TARGETS), 3))
         raw[:, :, 0], raw[:, :, 2] = -gap, gap
-        q = calibrate(seen, raw).apply(raw, ages)
+        q = calibrate(seen, raw).apply(raw, ages, data.x)
         known = np.isfinite(fresh.residual)
         inside = (fresh.residual >= q[:, :, 0]) & (fresh.residual <= q[:, :, 2])
         assert inside[known].mean() == pytest.approx(0.8, abs=0.04)

@@ -44,7 +44,7 @@ def scores(rows: Dataset, predicted: Floats, seed: int) -> tuple[Score, ...]:
             if predicted.ndim == 3:
                 inside = (actual >= predicted[here, t, 0]) & (actual <= predicted[here, t, 2])
                 covered = float(inside.mean())
-            auc = _auc(above, middle[here, t] - rows.level[here, t])
+            auc = auc_of(above, middle[here, t] - rows.level[here, t])
             found.append(Score(target, age, n, float(error.mean()), low, high, auc, covered))
     return tuple(found)
 
@@ -125,7 +125,7 @@ def bootstrap_mean(values: Floats, groups: NDArray[np.int64], seed: int) -> tupl
     return float(low), float(high)
 
 
-def _auc(positive: NDArray[np.bool_], score: Floats) -> float | None:
+def auc_of(positive: NDArray[np.bool_], score: Floats) -> float | None:
     """Chance that a positive scores above a negative (ties count half); None when one class is missing."""
     from scipy.stats import rankdata
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from bench._usual import usual
-from bench.engagement import _lines, walk
+from bench.engagement import _lines, above, paired, walk
 from core.clock import DAY
 from core.history import Floats
 from core.schemas.predictions import TARGETS
@@ -52,3 +53,24 @@ def test_a_row_is_written_for_each_answer() -> None:
     lines = list(_lines({1: "c1"}, rows, np.exp(quantiles)))
     assert len(lines) == int(np.isfinite(rows.base).sum())
     assert {(line[2], line[3]) for line in lines} == {(a, t) for a in (0, 1, 4, 24) for t in (24, 72) if t > a}
+
+
+def test_the_model_is_paired_with_the_best_of_the_others() -> None:
+    rows = build([make_history(posts=80)], 2**40)
+    near, far = (rows.actual + off for off in (0.1, 0.3))
+    far[rows.known_age == 4] = np.nan  # what does not answer is not paired with
+    found = paired(rows, {"median_30": rows.actual + 0.2, "boosting": far, "model": near}, 1)
+    for place in (("views_72h", 0), ("views_72h", 4)):
+        name, mean, low, high = found[place]
+        assert name == "median_30"
+        assert (mean, low, high) == pytest.approx((-0.1, -0.1, -0.1))
+
+
+def test_a_fixed_label_is_the_same_for_all_channels() -> None:
+    rows = build([make_history(posts=80)], 2**40)
+    limit = float(np.exp(np.nanmedian(rows.actual[:, TARGETS.index("views_72h")])))
+    shuffled = np.random.default_rng(1).permutation(rows.actual)
+    found = above(rows, {"model": rows.actual, "boosting": shuffled}, limit)
+    assert found["model"]["views_72h", 0] == 1.0
+    assert found["boosting"]["views_72h", 0] == pytest.approx(0.5, abs=0.2)
+    assert above(rows, {"model": rows.actual}, 1e12) == {"model": {}}  # one class ranks nothing

@@ -15,7 +15,7 @@ from core.schemas.predictions import KNOWN_AGES_H, TARGETS
 from tests.training.audience import START, make_history
 from training import paired
 from training.dataset import Dataset, build
-from training.evaluate import _auc
+from training.evaluate import auc_of
 from training.paired import compared, fair_rows, weighted_auc
 
 FAR = 2**40
@@ -132,9 +132,9 @@ def test_a_weighted_auc_is_the_auc_of_the_repeated_rows(ties: bool) -> None:
     rank = rankdata(score, method="dense").astype(np.int64) - 1
     repeated = np.repeat(np.arange(60), weight)
     found = weighted_auc(rank, positive, np.stack([weight, np.where(positive, 0, 1), np.ones(60)]))
-    assert found[0] == pytest.approx(_auc(positive[repeated], score[repeated]))
+    assert found[0] == pytest.approx(auc_of(positive[repeated], score[repeated]))
     assert np.isnan(found[1])
-    assert found[2] == pytest.approx(_auc(positive, score))
+    assert found[2] == pytest.approx(auc_of(positive, score))
 
 
 def test_slices_are_those_of_targets_and_known_ages(data: Dataset) -> None:

@@ -41,6 +41,18 @@ def test_a_lead_that_may_be_chance_is_not_believed() -> None:
     assert mean[2] > mean[1]
 
 
+def test_a_lead_in_one_series_that_may_be_chance_is_not_believed() -> None:
+    """Two series in which another member errs less than the group's: at every origin alike, and far less at one."""
+    rng = np.random.default_rng(7)
+    benchmark = rng.normal(0, 1, (8, 20, 10))
+    other = rng.normal(0, 1, (8, 20, 10)) * 2.0
+    other[:, 18] = benchmark[:, 18] * 0.8
+    other[:, 19] = benchmark[:, 19] * np.array([0.1, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9])[:, None]
+    steady, lucky = weigh(np.stack([benchmark, other], axis=1))[18:, 1]
+    assert steady > 0.6
+    assert lucky < 0.9 * steady
+
+
 def test_without_errors_weights_are_equal_or_the_groups() -> None:
     assert weigh(np.full((3, 4, 2, 5), np.nan)) == pytest.approx(0.25)
     rng = np.random.default_rng(3)

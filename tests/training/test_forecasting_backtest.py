@@ -47,3 +47,11 @@ def test_origins_leave_something_to_learn_from(length: int, horizon: int, count:
     assert len(origins) <= count
     assert list(origins) == sorted(set(origins))
     assert all(1 <= o < length for o in origins)
+
+
+@pytest.mark.parametrize(("length", "horizon", "found"), [(400, 14, 16), (229, 14, 16), (228, 14, 8), (400, 90, 8)])
+def test_more_origins_where_all_lie_a_horizon_apart(length: int, horizon: int, found: int) -> None:
+    origins = rolling_origins(Batch(np.ones((1, length))), horizon, 8, 16)
+    assert len(origins) == found
+    if found == 16:
+        assert set(np.diff(origins)) == {horizon}

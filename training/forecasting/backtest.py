@@ -56,8 +56,8 @@ class Backtest:
         return result
 
 
-def rolling_origins(batch: Batch, horizon: int, count: int) -> tuple[int, ...]:
-    """Up to `count` origins, in steps before the end, latest first.
+def rolling_origins(batch: Batch, horizon: int, count: int, most: int | None = None) -> tuple[int, ...]:
+    """Up to `count` origins, in steps before the end, latest first; `most` where so many fit in a horizon apart.
 
     The latest leaves a whole horizon to compare with, or half of what the longest series can spare where that is less.
     They lie a whole horizon apart as far as there is room (errors that do not overlap tell more), at least a step.
@@ -66,6 +66,7 @@ def rolling_origins(batch: Batch, horizon: int, count: int) -> tuple[int, ...]:
     first = min(horizon, max(room // 2, 1))
     if room < first:
         return ()
+    count = most if most and room // horizon >= most else count
     step = max(min(horizon, (room - first) // max(count - 1, 1)), 1)
     return tuple(o for o in range(first, first + count * step, step) if o <= room)
 

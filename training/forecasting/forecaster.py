@@ -19,6 +19,8 @@ from training.forecasting.members.holidays import holiday_doubt
 #: Further ahead than this nobody is told anything.
 LONGEST = 1_000
 ORIGINS, QUICK_ORIGINS = 8, 4
+#: As many where fewer than FEW series are to be judged by them, and the history has room for them a horizon apart.
+MOST_ORIGINS, FEW = 16, 100
 #: Points that are looked back over: older ones cost much and tell little.
 HISTORY = 1_000
 
@@ -60,7 +62,10 @@ def forecast(
     batch = batch.last(HISTORY)
     check(batch, horizon)
     panel = panel or (fast(batch.season) if quick else full(batch.season))
-    origins = rolling_origins(batch, horizon, QUICK_ORIGINS if quick else ORIGINS)
+    if quick:
+        origins = rolling_origins(batch, horizon, QUICK_ORIGINS)
+    else:
+        origins = rolling_origins(batch, horizon, ORIGINS, MOST_ORIGINS if batch.n < FEW else ORIGINS)
     elected = {**panel.learners, **(_network(batch.season, seed) if network else {}), **(learners or {})}
     tested = backtest(batch, horizon, origins, panel.members, elected)
     if not np.isfinite(tested.truth).any():
@@ -69,7 +74,9 @@ def forecast(
     weights = weigh(errors)
     mean = np.einsum("nm,mnh->nh", weights, tested.ahead)
     residuals = _residuals(tested, errors)
-    spread = widened(calibrate(residuals, _changes(batch), _heights(batch, origins)), holiday_doubt(batch, horizon))
+    # Weights gain by old origins, intervals do not: how large errors are now is told by the latest ones.
+    late, heights = residuals[:ORIGINS], _heights(batch, origins[:ORIGINS])
+    spread = widened(calibrate(late, _changes(batch), heights), holiday_doubt(batch, horizon))
     low, high = mean + spread.below, mean + spread.above
     floor = np.where(np.nanmin(batch.values, axis=1) >= 0, 0.0, -np.inf)[:, None]
     mean, low, high = (np.maximum(one, floor) for one in (mean, low, high))

@@ -53,9 +53,10 @@ def full(season: int) -> Panel:
         "damped_trend": with_seasons(damped_trend, periods),
         "damped_trend_log": with_seasons(damped_trend, periods, logs=True),
         "smoothed": smoothed if season == 1 else with_seasons(smoothed, periods),
-        "changes": with_seasons(changes, periods),
         "changes_log": with_seasons(changes, periods, logs=True),
     }
+    if season == 1:
+        members["changes"] = with_seasons(changes, periods)
     if season > 1:
         levels = partial(autoregression, order=order, differences=False)
         members["last"] = naive

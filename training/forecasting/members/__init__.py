@@ -41,7 +41,10 @@ def fast(season: int) -> Panel:
 
 
 def full(season: int) -> Panel:
-    """All that stand for election. A plain drift is not among them: where a trend is sure, "changes" has it."""
+    """All that stand for election. A plain drift is not among them: where a trend is sure, "changes_log" has it (on the
+    values themselves where some are not positive). One more autoregression is on values as they are: of levels beside
+    a season, else of changes.
+    """
     periods = _periods(season)
     order = max(30, 2 * season + 2)
     changes = partial(autoregression, order=order)

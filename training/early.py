@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from core.clock import HOUR
 from core.history import NEVER, ChannelHistory, Ints, values_at, views_at
 from core.schemas.predictions import KNOWN_AGES_H, Metric
-from training.levels import MIN_HISTORY, WINDOW, LogSeries, level, median, nowcast
+from training.levels import MIN_HISTORY, WINDOW, WINDOWS, LogSeries, level, median, nowcast
 from training.names import EARLY
 
 #: Usual slopes of later on early results (logarithms, deviations from the channel's medians); a channel's own history
@@ -76,5 +76,6 @@ class EarlyResults:
             x = early.of_post[posts]
             both = np.isfinite(x) & (early.known_at_of_post[posts] <= as_of)
             if int(both.sum()) >= MIN_HISTORY:
-                return nowcast(x[both], late.log[known][both], float(early.of_post[index]), _SLOPES[age])
+                own = float(early.of_post[index])
+                return nowcast(x[both], late.log[known][both], own, _SLOPES[age], WINDOWS[metric])
         return None

@@ -20,7 +20,7 @@ from core.history import ATTRIBUTES, ChannelHistory, Floats, Ints, target_values
 from core.schemas.channels import PostDraft
 from core.schemas.predictions import KNOWN_AGES_H, METRIC_OF, TARGET_AGE_H, Target
 from training.early import EarlyResults
-from training.levels import LOOKBACK, MIN_HISTORY, WINDOW, Level, LogSeries, leaders, level, median
+from training.levels import LOOKBACK, MIN_HISTORY, WINDOW, WINDOWS, Level, LogSeries, leaders, level, median
 from training.localtime import clock_features, local_time, zone_of
 from training.names import (
     AGE,
@@ -146,7 +146,8 @@ class FeatureBuilder:
         self._check_early(index, known_age_h, as_of)
         earliest = max(int(np.searchsorted(self.history.published_at, as_of, side="right")) - LOOKBACK, 0)
         known = {t: self._late[t].known(as_of, earliest, index) for t in self.targets}
-        levels = {t: found for t in ahead if (found := level(self._late[t].log[known[t]])) is not None}
+        found = {t: level(self._late[t].log[known[t]], WINDOWS[METRIC_OF[t]]) for t in ahead}
+        levels = {t: of_target for t, of_target in found.items() if of_target is not None}
         if not levels:
             raise self._no_level(max(len(places) for places in known.values()))
         values = np.full(len(FEATURES), np.nan)

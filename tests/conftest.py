@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from sqlalchemy import create_engine, text
-from sqlalchemy.exc import OperationalError
 
 from core.clock import ManualClock
-from core.store import schema
 from core.store.database import Database
+from tests.databases import Schemas, empty_sqlite
 
 # Made-up cases are the same in every run: what fails, fails again.
 settings.register_profile("fixed", derandomize=True)
@@ -33,29 +30,26 @@ def clock() -> ManualClock:
 @pytest.fixture
 def sqlite_database(tmp_path: Path) -> Iterator[Database]:
     """An empty SQLite database with all tables."""
-    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
-    schema.metadata.create_all(database.engine)
+    database = empty_sqlite(tmp_path / "test.db")
     yield database
     database.dispose()
+
+
+@pytest.fixture(scope="session")
+def pg_schemas() -> Iterator[Schemas]:
+    """Schemas in the PostgreSQL server; skips, and says so, where none answers."""
+    schemas = Schemas(PG_URL)
+    if not schemas.answers():
+        pytest.skip(f"no PostgreSQL at {PG_URL} (set TEST_DATABASE_URL)")
+    yield schemas
+    schemas.close()
 
 
 @pytest.fixture
-def pg_database() -> Iterator[Database]:
-    """An empty schema of its own in a PostgreSQL server; skips, and says so, where none answers."""
-    admin = create_engine(PG_URL, connect_args={"connect_timeout": 2}, isolation_level="AUTOCOMMIT")
-    name = f"t_{uuid.uuid4().hex[:12]}"
-    try:
-        with admin.connect() as connection:
-            connection.execute(text(f"CREATE SCHEMA {name}"))
-    except OperationalError:
-        pytest.skip(f"no PostgreSQL at {PG_URL} (set TEST_DATABASE_URL)")
-    database = Database(f"{PG_URL}?options=-csearch_path%3D{name}")
-    schema.metadata.create_all(database.engine)
-    yield database
-    database.dispose()
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP SCHEMA {name} CASCADE"))
-    admin.dispose()
+def pg_database(pg_schemas: Schemas) -> Iterator[Database]:
+    """An empty schema of its own in the PostgreSQL server."""
+    with pg_schemas.database() as database:
+        yield database
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.pg)])

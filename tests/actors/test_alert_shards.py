@@ -23,6 +23,7 @@ from core.store.database import Database
 from core.store.events import Outbox
 from core.store.shards import Shard, take_over
 from tests.actors.alert_world import AlertWorld
+from tests.databases import empty_sqlite
 
 NAMES = ("a", "b", "c", "d")
 LEAVE = RuleSpec("subscribers leave", "threshold", "growth_rate", threshold=-0.01, clear=0.0, cool_down_s=0)
@@ -82,8 +83,7 @@ def told(world: Many) -> Counter[str]:
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Many:
-    database = Database(f"sqlite:///{tmp_path / 'alone.db'}")
-    schema.metadata.create_all(database.engine)
+    database = empty_sqlite(tmp_path / "alone.db")
     return live(database, {2: 1})
 
 

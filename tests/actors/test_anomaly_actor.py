@@ -30,6 +30,7 @@ from core.schemas.channels import Channel
 from core.store import schema
 from core.store.database import Database, StoredClock
 from core.store.ingest import Batch, ChannelRow, IngestWriter, SubscriberRow
+from tests.databases import empty_sqlite
 
 FALL = Plan(reach=lambda day: 0.4 if day >= 50 else 1.0)
 PURGE = Plan(growth=lambda day: -900.0 if day in (50, 51) else 10.0)
@@ -136,8 +137,7 @@ def test_a_mention_explains_a_jump(sqlite_database: Database) -> None:
 def test_small_steps_find_what_one_import_finds(sqlite_database: Database, tmp_path: Path) -> None:
     made = make(54, 5, PURGE)
     whole = at_once(sqlite_database, made, 54).findings()
-    other = Database(f"sqlite:///{tmp_path / 'steps.db'}")
-    schema.metadata.create_all(other.engine)
+    other = empty_sqlite(tmp_path / "steps.db")
     for since in range(T0, T0 + 54 * DAY, 22 * HOUR):
         until = min(since + 22 * HOUR, T0 + 54 * DAY)
         feed(other, made, since, until)
@@ -395,9 +395,7 @@ def grades(made: Made) -> Iterator[str]:
 
 @contextmanager
 def replayed(data: Path, folder: Path) -> Iterator[tuple[Replay, Database]]:
-    staging, live = (Database(f"sqlite:///{folder / f'{name}.db'}") for name in ("staging", "live"))
-    for database in (staging, live):
-        schema.metadata.create_all(database.engine)
+    staging, live = (empty_sqlite(folder / f"{name}.db") for name in ("staging", "live"))
     part = folder / "ch02"
     part.mkdir()
     for source in sorted((data / "channels" / "tracked").glob("*.csv")):

@@ -16,8 +16,7 @@ from core.clock import ManualClock
 from core.errors import ArtifactCorrupt, InsufficientData, InvalidInput, NotFound, Refused
 from core.schemas.models import Evaluation, Lineage, ModelVersion, NewVersion, PairedComparison, Score, Signature
 from core.schemas.predictions import ENGAGEMENT, TARGETS
-from core.store import schema
-from core.store.database import Database
+from tests.databases import empty_sqlite
 from tests.serve_apps.world import GAP, POSTS, START, fill, tiny_model
 from training.features import FEATURES, SCHEMA
 
@@ -101,8 +100,7 @@ class Shop:
     """Two channels of measured posts, and versions that say the usual times something."""
 
     def __init__(self, folder: Path) -> None:
-        self.database = Database(f"sqlite:///{folder / 'shop.db'}")
-        schema.metadata.create_all(self.database.engine)
+        self.database = empty_sqlite(folder / "shop.db")
         for seed, name in ((3, "@town"), (5, "@lake")):
             fill(self.database, name, seed)
         self.artifacts = ArtifactStore(str(folder / "artifacts"))

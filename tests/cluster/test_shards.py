@@ -15,9 +15,9 @@ from core.ingest.importer import import_path
 from core.ingest.simulator import SimulatorConfig, simulate
 from core.protocols import AnomalyService
 from core.schemas.health import Health
-from core.store import schema
 from core.store.database import Database
 from serve_apps.gateway.services import brief
+from tests.databases import empty_sqlite
 
 
 def test_shards_together_find_what_one_actor_finds(
@@ -26,8 +26,7 @@ def test_shards_together_find_what_one_actor_finds(
     data = tmp_path_factory.mktemp("data")
     config = SimulatorConfig(channels=4, days=40)
     simulate(config, data)
-    other = Database(f"sqlite:///{data / 'other.db'}")
-    schema.metadata.create_all(other.engine)
+    other = empty_sqlite(data / "other.db")
     clock = ManualClock(time=config.start + 41 * 86400)
     for database in (sqlite_database, other):
         import_path(data, database, "default", clock=SystemClock())

@@ -14,14 +14,14 @@ from core.store import schema
 from core.store.channels import ChannelStore
 from core.store.database import Database, StoredClock
 from core.store.ingest import Batch, ChannelRow, IngestWriter, PostRow, SubscriberRow, ViewRow
+from tests.databases import empty_sqlite
 
 T0 = 1_735_689_600
 
 
 @pytest.fixture
 def staging(tmp_path: Path) -> Database:
-    database = Database(f"sqlite:///{tmp_path / 'staging.db'}")
-    schema.metadata.create_all(database.engine)
+    database = empty_sqlite(tmp_path / "staging.db")
     return database
 
 

@@ -35,6 +35,7 @@ from core.store.database import Database
 from core.store.evidence import EvidenceLog
 from core.store.rollouts import RolloutStore
 from tests.actors.rollout_world import CHANNELS, CONFIG, MODEL, World
+from tests.databases import empty_sqlite
 from tests.serve_apps.world import Bench
 from tests.tallies import first_attempts
 
@@ -87,8 +88,7 @@ def record_of(trial: World, rollout: str) -> Record:
 
 
 def test_controller_killed_between_any_two_writes_or_commands(tmp_path: Path) -> None:
-    template = Database(f"sqlite:///{tmp_path / 'template.db'}")
-    schema.metadata.create_all(template.engine)
+    template = empty_sqlite(tmp_path / "template.db")
     made(template, ManualClock(time=START))
     template.dispose()
     killed = 0
@@ -296,8 +296,7 @@ def test_label_never_twice_after_the_decision_or_of_an_unknown_id(
 def test_clock_moved_by_an_hour_summer_time_or_suspend(tmp_path: Path, jump: int) -> None:
     ends = []
     for moved in (False, True):
-        database = Database(f"sqlite:///{tmp_path / f'{moved}.db'}")
-        schema.metadata.create_all(database.engine)
+        database = empty_sqlite(tmp_path / f"{moved}.db")
         trial = made(database, ManualClock(time=START + 60 * DAY))
         controller = trial.controller()
         started = controller.start(MODEL, 2, CONFIG, "k")
@@ -444,8 +443,7 @@ def test_alias_moved_by_hand_in_the_registry(sqlite_database: Database, clock: M
 
 
 def test_store_down_or_disk_full_when_persisting(tmp_path: Path, bench: Bench) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'full.db'}")
-    schema.metadata.create_all(database.engine)
+    database = empty_sqlite(tmp_path / "full.db")
     trial = made(database, ManualClock(time=START))
     controller = trial.controller()
     started = controller.start(MODEL, 2, CONFIG, "k")

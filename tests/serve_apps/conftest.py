@@ -8,8 +8,7 @@ import pytest
 
 from core.artifacts import ArtifactStore
 from core.clock import ManualClock
-from core.store import schema
-from core.store.database import Database
+from tests.databases import empty_sqlite
 from tests.serve_apps.world import GAP, POSTS, START, Bench, World, fill, register, tiny_model
 
 
@@ -21,8 +20,7 @@ def artifact_files() -> dict[int, dict[str, bytes]]:
 
 @pytest.fixture
 def world(tmp_path: Path, artifact_files: dict[int, dict[str, bytes]]) -> Iterator[World]:
-    database = Database(f"sqlite:///{tmp_path / 'world.db'}")
-    schema.metadata.create_all(database.engine)
+    database = empty_sqlite(tmp_path / "world.db")
     channel = fill(database, "@town", 3)
     fill(database, "@village", 4, level=80.0, final_only=True)
     clock = ManualClock(time=START + POSTS * GAP)

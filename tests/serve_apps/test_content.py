@@ -23,6 +23,7 @@ from core.store.database import Database
 from core.store.registry import Registry
 from serve_apps.loading import WarmModels
 from serve_apps.predictor.content import ContentService
+from tests.databases import empty_sqlite
 from tests.training.content_world import FOREIGN, GAP, START, channel_posts
 
 N = 110
@@ -33,8 +34,7 @@ PRIZE = PostDraft(text="сегодня праздник и подарок, ур�
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, ArtifactStore]]:
     home = tmp_path_factory.mktemp("content")
-    database = Database(f"sqlite:///{home / 'content.db'}")
-    schema.metadata.create_all(database.engine)
+    database = empty_sqlite(home / "content.db")
     for number, n in ((1, N), (2, 5)):
         _store(database, number, n)
     yield database, ArtifactStore(str(home / "artifacts"))
@@ -179,8 +179,7 @@ def test_a_damaged_artifact_is_not_served_and_not_verified(
 
 
 def test_too_little_to_learn_from_says_what_is_needed(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'few.db'}")
-    schema.metadata.create_all(database.engine)
+    database = empty_sqlite(tmp_path / "few.db")
     _store(database, 1, 30)
     with pytest.raises(InsufficientData, match="content needs reactions"):
         train((database, ArtifactStore(str(tmp_path / "artifacts"))))

@@ -12,7 +12,8 @@ from core.errors import AnalyticBotError, ArtifactCorrupt, InvalidInput, Refused
 from core.schemas.models import Signature
 from core.schemas.predictions import TARGETS
 from training.features import FEATURES, SCHEMA
-from training.model import HEADER, EngagementModel
+from training.layout import HEADER
+from training.model import EngagementModel
 
 if TYPE_CHECKING:
     from training.content.model import ContentModel

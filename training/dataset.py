@@ -92,10 +92,15 @@ class Dataset:
         """What an error of each target counts in a loss (T): one of views 1, those of other counts as much less as they
         are usually larger, so that what is hard to know does not drown what is asked for most.
         """
-        size = np.abs(self.residual)
-        usual = {m: median(s[np.isfinite(s)]) for m in METRICS for s in [size[:, [METRIC_OF[t] == m for t in TARGETS]]]}
-        share = {m: usual["views"] / usual[m] if usual[m] > 0 else 1.0 for m in METRICS}
-        return np.array([min(share[METRIC_OF[t]], 1.0) if share[METRIC_OF[t]] > 0 else 1.0 for t in TARGETS])
+        size, usual = np.abs(self.residual), {}
+        for metric in METRICS:
+            of_metric = size[:, [METRIC_OF[target] == metric for target in TARGETS]]
+            usual[metric] = median(of_metric[np.isfinite(of_metric)])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = usual["views"] / np.array([usual[METRIC_OF[target]] for target in TARGETS])
+        # Without errors to compare nothing counts less.
+        result: Floats = np.where(share > 0, np.minimum(share, 1.0), 1.0)
+        return result
 
     def take(self, rows: Mask | Ints) -> Dataset:
         """Some of the rows."""

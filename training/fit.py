@@ -180,14 +180,15 @@ def consolidated(net: EngagementNet, rows: Dataset, strength: float, seed: int) 
     chosen = rows.take(np.sort(np.random.default_rng(seed).permutation(len(rows))[:FISHER_ROWS]))
     x = torch.from_numpy(chosen.x)
     actual = torch.from_numpy(chosen.residual.astype(np.float32))
+    balance = torch.from_numpy(rows.balance.astype(np.float32))
     one = torch.ones(1)
     with torch.no_grad():
-        scale = float(pinball(net(x), actual, torch.ones(len(x)))) if len(x) else 1.0
+        scale = float(pinball(net(x), actual, torch.ones(len(x)), balance)) if len(x) else 1.0
     scale = max(scale, 1e-6)
 
     def loss(row: int) -> Tensor:
         here = slice(row, row + 1)
-        return MEMBERS / scale * pinball(net(x[here]), actual[here], one)
+        return MEMBERS / scale * pinball(net(x[here]), actual[here], one, balance)
 
     return Ewc.anchored(net, loss, len(chosen), strength * scale / MEMBERS)
 

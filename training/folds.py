@@ -32,6 +32,10 @@ class Folds:
     curve: list[float] = field(default_factory=list)
     best_answers: list[Floats] = field(default_factory=list)
     steps: list[Floats] = field(default_factory=list)
+    _balance: list[Floats] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._balance = [span.balance for span in self.spans]
 
     @classmethod
     def over(
@@ -74,7 +78,8 @@ class Folds:
 
     def _note(self) -> None:
         answers = [fit.quantiles(span) for fit, span in zip(self.fits, self.spans, strict=True)]
-        parts = [_pinball(q, span) for q, span in zip(answers, self.spans, strict=True)]
+        spans = zip(answers, self.spans, self._balance, strict=True)
+        parts = [_pinball(q, span.residual, balance) for q, span, balance in spans]
         self.curve.append(sum(total for total, _ in parts) / max(sum(n for _, n in parts), 1))
         if self.best() == len(self.curve) - 1:
             self.best_answers = answers
@@ -105,10 +110,9 @@ class Folds:
             fit.restore({k.removeprefix(mark): v for k, v in flat.items() if k.startswith(mark)})
 
 
-def _pinball(predicted: Floats, rows: Dataset) -> tuple[float, int]:
-    actual = rows.residual
+def _pinball(predicted: Floats, actual: Floats, balance: Floats) -> tuple[float, int]:
     known = np.isfinite(actual)
     error = np.where(known, actual, 0.0)[:, :, None] - predicted
     levels = np.array([0.1, 0.5, 0.9])
     loss = np.maximum(levels * error, (levels - 1) * error).mean(axis=2)
-    return float((loss * known * rows.balance).sum()), int(known.sum())
+    return float((loss * known * balance).sum()), int(known.sum())

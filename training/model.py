@@ -18,15 +18,13 @@ from core.schemas.predictions import KNOWN_AGES_H, METRIC_OF, TARGETS, Target
 from core.targets import from_log
 from training.calibration import Calibration
 from training.corrector import Corrector
+from training.layout import FORMAT, GOLDEN, HEADER, PEERS, REFERENCE, WEIGHTS
 from training.older import of_now
 from training.peers import MEMBERS, Peers
 
 if TYPE_CHECKING:
     from training.network import EngagementNet
 
-FORMAT = 3
-WEIGHTS, PEERS, HEADER = "weights.safetensors", "peers.safetensors", "model.json"
-GOLDEN, REFERENCE = "golden.safetensors", "reference.arrow"
 #: Largest difference (natural log) at which stored predictions count as reproduced.
 GOLDEN_TOLERANCE = 1e-4
 

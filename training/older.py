@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from core.schemas.predictions import KNOWN_AGES_H, TARGETS
+from training.layout import FORMAT, GOLDEN, HEADER, PEERS, WEIGHTS
 
 _KNOWN, _ALL, _AGES, _QUANTILES = 3, len(TARGETS), len(KNOWN_AGES_H), 3
 #: Where each array of a safetensors file holds its targets, and what those that it lacks get.
@@ -28,7 +29,7 @@ def of_now(files: Mapping[str, bytes]) -> Mapping[str, bytes]:
 
     KeyError, ValueError, TypeError or SafetensorError for files that hold no engagement model.
     """
-    header = json.loads(files["model.json"])
+    header = json.loads(files[HEADER])
     if header["format"] not in (1, 2):
         return files
     if header["format"] == 1:
@@ -38,14 +39,14 @@ def of_now(files: Mapping[str, bytes]) -> Mapping[str, bytes]:
     if "corrector" in header:
         parts = {name: np.array(value) for name, value in header["corrector"].items()}
         header["corrector"] = {name: _padded(value, 0, 0).tolist() for name, value in parts.items()}
-    new = {**files, "model.json": json.dumps({**header, "format": 3}, sort_keys=True, indent=1).encode()}
-    new["weights.safetensors"] = _network(files["weights.safetensors"])
-    if "peers.safetensors" in files:
-        peers = load(files["peers.safetensors"])
-        new["peers.safetensors"] = save({name: _placed(_PEERS, name, array) for name, array in peers.items()})
-    golden = load(files["golden.safetensors"])
+    new = {**files, HEADER: json.dumps({**header, "format": FORMAT}, sort_keys=True, indent=1).encode()}
+    new[WEIGHTS] = _network(files[WEIGHTS])
+    if PEERS in files:
+        peers = load(files[PEERS])
+        new[PEERS] = save({name: _placed(_PEERS, name, array) for name, array in peers.items()})
+    golden = load(files[GOLDEN])
     # What was not stored cannot be checked.
-    new["golden.safetensors"] = save({**golden, "residuals": _padded(golden["residuals"], 1, math.nan)})
+    new[GOLDEN] = save({**golden, "residuals": _padded(golden["residuals"], 1, math.nan)})
     return new
 
 

@@ -17,7 +17,7 @@ from training.dataset import Dataset
 #: Every tree has this many levels of questions; a leaf that lies higher repeats itself below.
 DEPTH = 4
 _INNER, _LEAVES = 2**DEPTH - 1, 2**DEPTH
-#: Trees of each target. Few and shallow: they are one opinion among three (training/calibration.py weighs them).
+#: Trees of each target. Few and shallow: they are one opinion among several (training/calibration.py weighs them).
 TREES, RATE = 60, 0.1
 #: Share of the features, drawn anew for each question, that it may be about: neighbours that say much the same take
 #: turns, which steadies trees on few rows.

@@ -25,7 +25,7 @@ from core.store.ids import new_id
 from core.store.outcomes import OutcomeStore
 from core.store.predictions import PredictionLog, PredictionRow
 from core.store.series import SeriesStates
-from training.model import REFERENCE
+from training.layout import REFERENCE
 from training.reference import Reference, to_arrow
 
 T0 = 1_735_689_600

@@ -13,8 +13,9 @@ from core.schemas.models import Evaluation, Score
 from tests.training.audience import START, QuietReporter, make_history
 from training.artifacts import load_model
 from training.engagement import Incumbent, Prepared, Trained, finish, prepare
+from training.layout import REFERENCE
 from training.loop import train_loop
-from training.model import REFERENCE, EngagementModel
+from training.model import EngagementModel
 from training.reference import from_arrow
 
 FOREVER = 2**40

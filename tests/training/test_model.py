@@ -16,7 +16,8 @@ from core.schemas.predictions import TARGETS
 from training.artifacts import load_model
 from training.calibration import Calibration
 from training.features import FEATURES, SCHEMA
-from training.model import GOLDEN, HEADER, WEIGHTS, EngagementModel
+from training.layout import GOLDEN, HEADER, WEIGHTS
+from training.model import EngagementModel
 from training.network import EngagementNet
 
 F = len(FEATURES)

@@ -20,7 +20,8 @@ from training.contributions import explain
 from training.corrector import Corrector
 from training.dataset import Dataset, build
 from training.engagement import fitted
-from training.model import GOLDEN, HEADER, PEERS, WEIGHTS, EngagementModel
+from training.layout import GOLDEN, HEADER, PEERS, WEIGHTS
+from training.model import EngagementModel
 
 #: Targets, and members, that there were.
 BEFORE = 3

@@ -18,8 +18,9 @@ from tests.training.audience import START, QuietReporter, make_history
 from training.dataset import Dataset, build, split_share, to_parquet
 from training.engagement import Incumbent, Prepared, Trained, finish, prepare
 from training.fit import HEAD, Fit, FitParams, consolidated, network_of
+from training.layout import HEADER, WEIGHTS
 from training.loop import LoopConfig, LoopResult, TrainingStopped, train_loop
-from training.model import HEADER, WEIGHTS, EngagementModel
+from training.model import EngagementModel
 from training.online import corrected
 from training.strategies import plan
 

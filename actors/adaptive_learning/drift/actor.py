@@ -43,7 +43,7 @@ from core.store.outcomes import JoinedOutcome, OutcomeStore
 from core.store.predictions import PredictionLog
 from core.store.references import ReferenceStore
 from core.store.series import SeriesStates
-from training.model import REFERENCE
+from training.layout import REFERENCE
 from training.reference import from_arrow
 
 SERVICE, SHARES = "drift", "drift:shares"
